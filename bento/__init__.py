@@ -1,0 +1,1 @@
+"""How a model answers. Packed into every Bento; imports nothing from `pipelines`."""

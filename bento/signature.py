@@ -1,0 +1,104 @@
+"""What a model takes and gives: the contract that training writes and the server holds every request to.
+
+A model folder holds
+
+    model.onnx        inputs named as the fields: number float32 [N, 1], category string [N, 1], tensor [N, *shape];
+                      one output: `probabilities` float32 [N, classes] or `values` float32 [N, 1]
+    signature.json    this contract
+    golden.json       a few real instances and the answers they must get
+    provenance.json   where the model comes from (added when it is packed)
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+MODEL_FILE = "model.onnx"
+SIGNATURE_FILE = "signature.json"
+GOLDEN_FILE = "golden.json"
+PROVENANCE_FILE = "provenance.json"
+
+PROBABILITIES = "probabilities"
+VALUES = "values"
+
+ClassName = bool | int | str
+
+
+class Record(BaseModel):
+    """A small immutable document that is read and written whole."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        return cls.model_validate_json(path.read_bytes())
+
+    def write(self, path: Path) -> None:
+        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+class NumberField(Record):
+    """One number; `nullable` numbers may be null and reach the model as NaN."""
+
+    type: Literal["number"] = "number"
+    min: float | None = None
+    max: float | None = None
+    nullable: bool = False
+
+
+class CategoryField(Record):
+    """One text; with `one_of` closed, otherwise the model decides. A null reaches the model as the empty text."""
+
+    type: Literal["category"] = "category"
+    one_of: tuple[str, ...] | None = None
+    nullable: bool = False
+
+
+class TensorField(Record):
+    """An array of exactly this shape (without the batch axis)."""
+
+    type: Literal["tensor"] = "tensor"
+    shape: tuple[int, ...]
+    dtype: Literal["uint8", "float32"]
+    min: float | None = None
+    max: float | None = None
+
+
+Field_ = Annotated[NumberField | CategoryField | TensorField, Field(discriminator="type")]
+
+
+class Signature(Record):
+    """A model's inputs, in order, and what it answers. `classes` names the columns of `probabilities`."""
+
+    name: str
+    task: Literal["classification", "regression"]
+    fields: dict[str, Field_]
+    classes: tuple[ClassName, ...] | None = None
+    max_batch: int = 1000
+
+    @property
+    def tensor(self) -> tuple[str, TensorField] | None:
+        """The single tensor input, for models that take pictures or vectors."""
+        return next(
+            ((name, field) for name, field in self.fields.items() if isinstance(field, TensorField)), None
+        )
+
+
+class Golden(Record):
+    """Instances as a client would send them, and the raw model outputs they must get."""
+
+    instances: list[JsonValue]
+    outputs: list[list[float]]
+    tolerance: float = 1e-4
+
+
+class Provenance(Record):
+    """Where a packed model comes from."""
+
+    bento: str
+    model: str
+    run: str
+    data: str
+    code: str
+    created: str

@@ -1,0 +1,1 @@
+"""How a model comes to be released: load, check, train, evaluate, gate, register, package, commit."""

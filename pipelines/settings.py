@@ -1,0 +1,92 @@
+"""Where things are: the checkout, the state folder, the tracking store, the Git remote.
+
+Everything has an embedded default under the state folder and can be set by an environment variable:
+
+    MLOPS_ROOT          the checkout with apps/            (default: the nearest folder upwards that has apps/)
+    MLOPS_HOME          the state folder                   (default: <root>/.mlops)
+    MLOPS_ENVIRONMENT   where a run releases to            (default: staging)
+    MLOPS_TRACKING_URI  MLflow                             (default: SQLite in the state folder)
+    MLOPS_SNAPSHOTS     data snapshots, any fsspec URL     (default: the state folder)
+    MLOPS_BENTOS        packed Bentos                      (default: the state folder)
+    MLOPS_REMOTE        the Git repository with release.yaml (default: the bare origin in the state folder)
+    MLOPS_BRANCH        its branch                         (default: main)
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import MlopsError
+
+ENVIRONMENTS = ("local", "staging", "production")
+
+
+class NoCheckout(MlopsError):
+    """No folder with apps/ was found."""
+
+
+class UnknownEnvironment(MlopsError):
+    """An environment that the repository does not have."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Read once at the edge (CLI, KFP component) and passed down."""
+
+    root: Path
+    home: Path
+    environment: str
+    tracking_uri: str
+    snapshots: str
+    bentos: Path
+    remote: str
+    branch: str
+
+    @property
+    def runs(self) -> Path:
+        """One folder for each pipeline run."""
+        return self.home / "runs"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @classmethod
+    def load(
+        cls, environ: Mapping[str, str] | None = None, *, root: Path | None = None, home: Path | None = None
+    ) -> "Settings":
+        """Read the environment; `root` and `home` given here win over it."""
+        env = os.environ if environ is None else environ
+        root = (root or _root(env)).resolve()
+        home = Path(home or env.get("MLOPS_HOME") or root / ".mlops").expanduser().resolve()
+        return cls(
+            root=root,
+            home=home,
+            environment=known_environment(env.get("MLOPS_ENVIRONMENT", "staging")),
+            tracking_uri=env.get("MLOPS_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
+            snapshots=env.get("MLOPS_SNAPSHOTS", str(home / "snapshots")),
+            bentos=Path(env.get("MLOPS_BENTOS", home / "bentos")),
+            remote=env.get("MLOPS_REMOTE", str(home / "origin.git")),
+            branch=env.get("MLOPS_BRANCH", "main"),
+        )
+
+
+def known_environment(name: str) -> str:
+    """The name, or an error that lists the environments there are."""
+    if name not in ENVIRONMENTS:
+        raise UnknownEnvironment(f"{name!r} is no environment; allowed: {', '.join(ENVIRONMENTS)}")
+    return name
+
+
+def _root(env: Mapping[str, str]) -> Path:
+    if env.get("MLOPS_ROOT"):
+        return Path(env["MLOPS_ROOT"])
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "apps").is_dir() and (folder / "pyproject.toml").is_file():
+            return folder
+    raise NoCheckout(
+        f"no apps/ folder in {here} or above it",
+        hint="run this inside a clone of the repository, or set MLOPS_ROOT",
+    )
