@@ -80,9 +80,7 @@ class Signature(Record):
     @property
     def tensor(self) -> tuple[str, TensorField] | None:
         """The single tensor input, for models that take pictures or vectors."""
-        return next(
-            ((name, field) for name, field in self.fields.items() if isinstance(field, TensorField)), None
-        )
+        return next(((name, field) for name, field in self.fields.items() if isinstance(field, TensorField)), None)
 
 
 class Golden(Record):

@@ -26,15 +26,11 @@ METRICS: dict[str, MetricInfo] = {
         MetricInfo("precision", "classification", "higher", "share of positives that are right (macro mean)"),
         MetricInfo("recall", "classification", "higher", "share of positives found (macro mean)"),
         MetricInfo("f1", "classification", "higher", "harmonic mean of precision and recall (macro mean)"),
-        MetricInfo(
-            "roc_auc", "classification", "higher", "ranking quality (one against the rest, macro mean)"
-        ),
+        MetricInfo("roc_auc", "classification", "higher", "ranking quality (one against the rest, macro mean)"),
         MetricInfo("average_precision", "classification", "higher", "area under precision and recall"),
         MetricInfo("log_loss", "classification", "lower", "cross-entropy of the probabilities, in nats"),
         MetricInfo("brier", "classification", "lower", "mean squared error of the probabilities"),
-        MetricInfo(
-            "calibration_error", "classification", "lower", "expected calibration error, 10 equal bins"
-        ),
+        MetricInfo("calibration_error", "classification", "lower", "expected calibration error, 10 equal bins"),
         MetricInfo("mae", "regression", "lower", "mean absolute error, in the target's unit"),
         MetricInfo("rmse", "regression", "lower", "root of the mean squared error, in the target's unit"),
         MetricInfo("median_absolute_error", "regression", "lower", "median absolute error"),

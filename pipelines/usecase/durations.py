@@ -16,9 +16,7 @@ def parse_duration(value: Any) -> timedelta:
         return value
     if isinstance(value, str) and re.fullmatch(PATTERN, value):
         return timedelta(**{UNITS[value[-1]]: int(value[:-1])})
-    raise ValueError(
-        f"{value!r} is not a duration; write a whole number and a unit, such as 90s, 15m, 24h, 14d or 2w"
-    )
+    raise ValueError(f"{value!r} is not a duration; write a whole number and a unit, such as 90s, 15m, 24h, 14d or 2w")
 
 
 def format_duration(value: timedelta) -> str:

@@ -62,9 +62,7 @@ def load_usecase(root: Path, name: str, environment: str | None = None) -> UseCa
         raise UsecaseInvalid([_explain(details, values, layers) for details in error.errors()]) from None
     if usecase.name != name:
         raise UsecaseInvalid(
-            [
-                f"{document.at(('name',))}: name: {usecase.name!r} is not its folder's name, {name!r}; make them equal"
-            ]
+            [f"{document.at(('name',))}: name: {usecase.name!r} is not its folder's name, {name!r}; make them equal"]
         )
     return usecase
 
@@ -95,9 +93,7 @@ class _Document:
         duplicate = next(_duplicate_keys(node), None)
         if duplicate:
             raise UsecaseInvalid(
-                [
-                    f"{label}:{duplicate.start_mark.line + 1}: {duplicate.value}: the key stands twice in one mapping"
-                ]
+                [f"{label}:{duplicate.start_mark.line + 1}: {duplicate.value}: the key stands twice in one mapping"]
             )
         return cls(label, values, node)
 
@@ -217,9 +213,7 @@ def _allowed_keys(parent: Path_) -> list[str]:
                 following.append(candidate["additionalProperties"])
         candidates = following
     return list(
-        dict.fromkeys(
-            key for candidate in _resolve(candidates, definitions) for key in candidate.get("properties", {})
-        )
+        dict.fromkeys(key for candidate in _resolve(candidates, definitions) for key in candidate.get("properties", {}))
     )
 
 

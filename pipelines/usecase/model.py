@@ -32,9 +32,7 @@ class Owner(Strict):
 
     team: str = Field(min_length=1)
     contact: str = Field(min_length=3, description="Where a person can be reached, such as a mail address.")
-    accountable: str = Field(
-        min_length=1, description="The role or person who answers for this model's decisions."
-    )
+    accountable: str = Field(min_length=1, description="The role or person who answers for this model's decisions.")
 
 
 class Risk(Strict):
@@ -171,9 +169,7 @@ class Checks(Strict):
     min_rows: int = Field(default=100, ge=1)
     max_rows: int | None = Field(default=None, ge=1)
     unique: list[str] = Field(default=[], description="Columns that together identify a row.")
-    min_share_per_class: float = Field(
-        default=0.0, ge=0, le=0.5, description="Smallest share of each target class."
-    )
+    min_share_per_class: float = Field(default=0.0, ge=0, le=0.5, description="Smallest share of each target class.")
 
 
 class Data(Strict):
@@ -192,9 +188,7 @@ class Data(Strict):
         description="How long after its time a row's target is known. An as-of run leaves out what was not known yet.",
     )
     features: dict[str, Feature] = Field(min_length=1)
-    keep: list[str] = Field(
-        default=[], description="Further columns for slices and joins; never shown to the model."
-    )
+    keep: list[str] = Field(default=[], description="Further columns for slices and joins; never shown to the model.")
     split: Split
     checks: Checks = Checks()
 
@@ -208,18 +202,14 @@ class Data(Strict):
     @model_validator(mode="after")
     def _columns_have_one_role(self) -> "Data":
         if self.target in self.features:
-            raise ValueError(
-                f"the target {self.target!r} is also a feature: the model would be shown the answer"
-            )
+            raise ValueError(f"the target {self.target!r} is also a feature: the model would be shown the answer")
         if isinstance(self.split, TimeSplit) and not self.time:
             raise ValueError("a split by time needs data.time, the column with each row's time")
         if self.labels_after and not self.time:
             raise ValueError("labels_after needs data.time, the column with each row's time")
         tensors = [name for name, feature in self.features.items() if isinstance(feature, TensorFeature)]
         if tensors and len(self.features) > 1:
-            raise ValueError(
-                f"a tensor stands alone, but {tensors[0]!r} is one of {len(self.features)} features"
-            )
+            raise ValueError(f"a tensor stands alone, but {tensors[0]!r} is one of {len(self.features)} features")
         missing = [name for name in self.checks.unique if name not in self.columns]
         if missing:
             raise ValueError(f"checks.unique names {missing}, which is no column; columns: {self.columns}")
@@ -328,9 +318,7 @@ class Monitoring(Strict):
 
 
 class Retrain(Strict):
-    schedule: str | None = Field(
-        default=None, description="Cron, five fields, UTC.", pattern=r"^\S+( \S+){4}$"
-    )
+    schedule: str | None = Field(default=None, description="Cron, five fields, UTC.", pattern=r"^\S+( \S+){4}$")
     on: list[Literal["drift", "quality", "missing-labels", "new-data"]] = []
     cooldown: Duration = timedelta(hours=6)
 
@@ -390,17 +378,13 @@ class UseCase(Strict):
     @property
     def reported_metrics(self) -> list[str]:
         """Every metric that is asked for anywhere, each once."""
-        return list(
-            dict.fromkeys([*self.evaluation.metrics, *(gate.metric for gate in self.evaluation.gates)])
-        )
+        return list(dict.fromkeys([*self.evaluation.metrics, *(gate.metric for gate in self.evaluation.gates)]))
 
     @property
     def reported_slices(self) -> list[str]:
         """Every column whose values are reported one by one."""
         return list(
-            dict.fromkeys(
-                [*self.evaluation.slices, *(c for gate in self.evaluation.gates for c in gate.slices)]
-            )
+            dict.fromkeys([*self.evaluation.slices, *(c for gate in self.evaluation.gates for c in gate.slices)])
         )
 
 
