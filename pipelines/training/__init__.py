@@ -1,0 +1,1 @@
+"""From checked data to an exported model, and its record in MLflow."""
