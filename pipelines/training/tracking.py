@@ -1,0 +1,176 @@
+"""What a run did, kept in MLflow.
+
+Every step writes its records to the run's journal first, a file of JSON lines, and they are published to MLflow
+afterwards: at once where a step is a pod of its own, by the runner where steps share a laptop (importing
+MLflow costs seconds, and a tracking server that is away must not stop a training). Nothing is lost in between;
+whoever publishes next goes on where the last one stopped.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipelines.documents import Document
+from pipelines.errors import MlopsError
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+JOURNAL_FILE = "journal.jsonl"
+PUBLISHED_FILE = "published.json"
+RUN_TAG = "mlops.run"
+PARAM_LIMIT = 5000
+
+
+class TrackingUnavailable(MlopsError):
+    """MLflow could not be reached or refused the record; the journal keeps it."""
+
+
+class Record(Document):
+    """One thing a step says: that it began, ended well or failed, with what it wants remembered."""
+
+    step: str
+    event: Literal["started", "finished", "failed", "run"]
+    time: float
+    seconds: float | None = None
+    summary: str = ""
+    params: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
+    tags: dict[str, str] = {}
+    artifacts: dict[str, str] = {}
+    result: dict[str, Any] | None = None
+
+
+class Journal:
+    """The records of one run, in the order they were made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / JOURNAL_FILE
+
+    def append(self, record: Record) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(record.model_dump_json(exclude_defaults=True) + "\n")
+
+    def records(self, start: int = 0) -> list[Record]:
+        """All complete records from the `start`-th on; a line cut off by a crash is left out."""
+        return list(self._records())[start:]
+
+    def last(self, step: str, event: str = "finished") -> Record | None:
+        found = [record for record in self._records() if record.step == step and record.event == event]
+        return found[-1] if found else None
+
+    def _records(self) -> Iterator[Record]:
+        if not self.path.exists():
+            return
+        for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True):
+            if line.endswith("\n"):
+                yield Record.model_validate_json(line)
+
+
+class Published(Document):
+    """How far a journal has reached MLflow, and as which MLflow run."""
+
+    mlflow_run: str
+    records: int
+
+
+def publish(folder: Path, usecase: str, tracking_uri: str, artifacts: Path) -> str:
+    """Bring the journal in `folder` to MLflow, from where the last publisher stopped; gives the MLflow run's id.
+
+    `artifacts` is where a new experiment on a local database keeps its files; a server decides by itself.
+    """
+    from filelock import FileLock
+
+    with FileLock(folder / ".publish.lock"):
+        try:
+            return _publish(folder, usecase, tracking_uri, artifacts)
+        except MlopsError:
+            raise
+        except Exception as error:
+            raise TrackingUnavailable(
+                f"MLflow at {tracking_uri} did not take the run's records: {error}",
+                hint=f"they are kept in {folder / JOURNAL_FILE} and published by the next run",
+            ) from error
+
+
+def _publish(folder: Path, usecase: str, tracking_uri: str, artifacts: Path) -> str:
+    state_file = folder / PUBLISHED_FILE
+    client = mlflow_client(tracking_uri)
+    state = Published.read(state_file) if state_file.exists() else None
+    if state is None:
+        run = _find_or_create_run(client, usecase, folder.name, artifacts)
+        state = Published(mlflow_run=run, records=0)
+        state.write(state_file)
+    for record in Journal(folder).records(state.records):
+        _log(client, state.mlflow_run, record)
+        state = Published(mlflow_run=state.mlflow_run, records=state.records + 1)
+        state.write(state_file)
+    return state.mlflow_run
+
+
+def mlflow_client(tracking_uri: str) -> "MlflowClient":
+    """A client for this tracking store; MLflow is imported only here."""
+    import logging
+    import os
+
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    from mlflow.tracking import MlflowClient
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _find_or_create_run(client: "MlflowClient", usecase: str, run_id: str, artifacts: Path) -> str:
+    experiment = client.get_experiment_by_name(usecase)
+    if experiment is None:
+        local = str(client.tracking_uri).startswith("sqlite")
+        location = (artifacts / usecase).as_uri() if local else None
+        experiment_id = client.create_experiment(usecase, artifact_location=location)
+    else:
+        experiment_id = experiment.experiment_id
+    known = client.search_runs([experiment_id], f"tags.`{RUN_TAG}` = '{run_id}'", max_results=1)
+    if known:
+        return str(known[0].info.run_id)
+    run = client.create_run(experiment_id, run_name=run_id, tags={RUN_TAG: run_id, "mlflow.source.name": "mlops"})
+    return str(run.info.run_id)
+
+
+def _log(client: "MlflowClient", run: str, record: Record) -> None:
+    from mlflow.entities import Metric, Param, RunTag
+
+    milliseconds = int(record.time * 1000)
+    metrics = [Metric(key, float(value), milliseconds, 0) for key, value in record.metrics.items()]
+    if record.seconds is not None:
+        metrics.append(Metric(f"seconds/{record.step}", record.seconds, milliseconds, 0))
+    params = [Param(key, _text(value)[:PARAM_LIMIT]) for key, value in record.params.items()]
+    tags = [RunTag(key, value[:PARAM_LIMIT]) for key, value in record.tags.items()]
+    if record.event == "failed":
+        tags += [RunTag("failed_step", record.step), RunTag("error", record.summary[:PARAM_LIMIT])]
+    client.log_batch(run, metrics=metrics, params=params, tags=tags)
+    for source, target in record.artifacts.items():
+        path = Path(source)
+        if path.is_dir():
+            client.log_artifacts(run, source, target)
+        elif path.exists():
+            client.log_artifact(run, source, target)
+    if record.event == "run" and record.tags.get("status") in ("FINISHED", "FAILED", "KILLED"):
+        client.set_terminated(run, status=record.tags["status"])
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def has_unpublished(folder: Path) -> bool:
+    """Whether the journal in `folder` holds records that MLflow does not have yet."""
+    journal = Journal(folder)
+    if not journal.path.exists():
+        return False
+    state_file = folder / PUBLISHED_FILE
+    published = Published.read(state_file).records if state_file.exists() else 0
+    return len(journal.records()) > published
