@@ -10,6 +10,7 @@ Everything has an embedded default under the state folder and can be set by an e
     MLOPS_BENTOS        packed Bentos                      (default: the state folder)
     MLOPS_REMOTE        the Git repository with release.yaml (default: the bare origin in the state folder)
     MLOPS_BRANCH        its branch                         (default: main)
+    MLOPS_PUBLISH_LATER 1: steps leave it to the runner to publish their records to MLflow
 """
 
 import os
@@ -42,6 +43,7 @@ class Settings:
     bentos: Path
     remote: str
     branch: str
+    publish_later: bool = False
 
     @property
     def runs(self) -> Path:
@@ -69,6 +71,7 @@ class Settings:
             bentos=Path(env.get("MLOPS_BENTOS", home / "bentos")),
             remote=env.get("MLOPS_REMOTE", str(home / "origin.git")),
             branch=env.get("MLOPS_BRANCH", "main"),
+            publish_later=env.get("MLOPS_PUBLISH_LATER", "") == "1",
         )
 
 

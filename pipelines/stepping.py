@@ -1,0 +1,112 @@
+"""What surrounds every step: its settings and request, its record in the journal, its failure told well."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.documents import Document
+from pipelines.errors import MlopsError
+from pipelines.request import RunRequest
+from pipelines.settings import Settings
+from pipelines.training.tracking import Journal, Record, TrackingUnavailable, publish
+from pipelines.usecase import UseCase, load_usecase
+
+if TYPE_CHECKING:
+    from pipelines.release.release import Releases
+
+
+@dataclass
+class Step:
+    """Where a step is, what is asked of it, and what it wants remembered."""
+
+    name: str
+    settings: Settings
+    request: RunRequest
+    usecase: UseCase
+    started: float = field(default_factory=time.time)
+    remembered: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def code(self) -> Path:
+        """The use case's folder, with its model.py."""
+        return self.settings.root / "apps" / self.usecase.name
+
+    @property
+    def run_folder(self) -> Path:
+        return self.settings.runs / self.request.run_id
+
+    @property
+    def started_at(self) -> str:
+        return datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds")
+
+    @cached_property
+    def releases(self) -> "Releases":
+        """The releases in the Git repository that this run would release to."""
+        from pipelines.release.release import open_releases
+
+        return open_releases(self.settings)
+
+    def log(
+        self,
+        *,
+        summary: str,
+        params: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        artifacts: Mapping[str, str] | None = None,
+    ) -> None:
+        """Remember this of the step; `artifacts` maps files or folders to where they go in MLflow."""
+        self.remembered |= {
+            "summary": summary,
+            "params": dict(params or {}),
+            "metrics": dict(metrics or {}),
+            "tags": dict(tags or {}),
+            "artifacts": dict(artifacts or {}),
+        }
+
+    def give(self, result: Document, path: Path) -> None:
+        """Hand the step's result to the steps after it, as the file they read."""
+        result.write(path)
+        self.remembered["result"] = result.model_dump(mode="json")
+
+    def publish(self) -> str:
+        """Bring the run's journal to MLflow; gives the MLflow run's id."""
+        artifacts = self.settings.home / "artifacts"
+        return publish(self.run_folder, self.usecase.name, self.settings.tracking_uri, artifacts)
+
+
+@contextmanager
+def stepping(name: str, request: Mapping[str, Any]) -> Iterator[Step]:
+    """Run a step's function inside this: it begins, its work or its failure is journalled and published."""
+    settings = Settings.load()
+    asked = RunRequest.model_validate(request)
+    journal = Journal(settings.runs / asked.run_id)
+    started = time.time()
+    journal.append(Record(step=name, event="started", time=started))
+    step = None
+    try:
+        usecase = load_usecase(settings.root, asked.usecase, asked.environment)
+        step = Step(name=name, settings=settings, request=asked, usecase=usecase, started=started)
+        yield step
+    except Exception as error:
+        known = {**(step.remembered if step else {}), "summary": _told(error)}
+        now = time.time()
+        journal.append(Record(step=name, event="failed", time=now, seconds=now - started, **known))
+        if step and not settings.publish_later:
+            with contextlib.suppress(TrackingUnavailable):
+                step.publish()
+        raise
+    now = time.time()
+    journal.append(Record(step=name, event="finished", time=now, seconds=now - started, **step.remembered))
+    if not settings.publish_later:
+        step.publish()
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,197 @@
+"""The pipeline's steps: plain functions over what earlier steps gave.
+
+    snapshot → validate → train → evaluate → gate → register → package → release
+
+Each takes the Step it runs in (where am I, what is asked, what shall be remembered), the documents of the
+steps before it, and a folder of its own if it makes files. A runner only schedules them.
+"""
+
+from pathlib import Path
+
+from bento.signature import Provenance, Signature
+from pipelines.data.checks import CheckReport, DataRejected, check_data
+from pipelines.data.snapshot import DataRef, open_snapshot, take_snapshot
+from pipelines.documents import write_atomically
+from pipelines.evaluation.card import Lineage, write_card
+from pipelines.evaluation.evaluate import Evaluation
+from pipelines.evaluation.gate import Verdict, judge
+from pipelines.release.package import PackedBento, pack
+from pipelines.release.registry import ModelVersion, download_model, set_alias
+from pipelines.release.registry import register as register_model
+from pipelines.release.release import Release
+from pipelines.stepping import Step
+from pipelines.training.train import MODEL_FOLDER, OUTPUTS_FILE, Candidate
+from pipelines.training.train import train as train_candidate
+
+SIGNATURE = "signature.json"
+
+
+def snapshot(step: Step) -> DataRef:
+    """Load the data as it was known at the run's date and keep it under the hash of its content."""
+    data = take_snapshot(step.usecase, step.code, step.settings.snapshots, step.request.as_of)
+    step.log(
+        summary=f"{data.rows:,} rows, data {data.version}",
+        params={"as_of": data.as_of or "latest", "rows": data.rows},
+        tags={"data": data.sha256, "code": step.request.code, "reason": step.request.reason},
+    )
+    return data
+
+
+def validate(step: Step, data: DataRef, folder: Path) -> CheckReport:
+    """Hold the data to usecase.yaml; data that fails stops the run."""
+    report = check_data(open_snapshot(data), step.usecase)
+    markdown = folder / "data-checks.md"
+    write_atomically(markdown, report.to_markdown())
+    passed = sum(check.passed for check in report.checks)
+    step.log(
+        summary=f"{passed} of {len(report.checks)} checks passed",
+        metrics={"checks_passed": passed, "checks_failed": len(report.checks) - passed},
+        artifacts={str(markdown): "data"},
+    )
+    if not report.passed:
+        raise DataRejected(report)
+    return report
+
+
+def train(step: Step, data: DataRef, checked: CheckReport, folder: Path) -> Candidate:
+    """Run the use case's train() on the checked data and export the model to ONNX."""
+    assert checked.passed  # noqa: S101 - validate has raised otherwise
+    seed = step.request.seed if step.request.seed is not None else step.usecase.training.seed
+    candidate = train_candidate(step.usecase, step.code, open_snapshot(data), step.request.params, seed, folder)
+    step.log(
+        summary=f"{candidate.framework} on {candidate.train_rows:,} rows",
+        params={**candidate.params, "seed": seed, "framework": candidate.framework},
+        metrics={
+            "train_rows": candidate.train_rows,
+            "validation_rows": candidate.validation_rows,
+            "test_rows": candidate.test_rows,
+        },
+        artifacts={str(folder / MODEL_FOLDER): "candidate"},
+    )
+    return candidate
+
+
+def evaluate(step: Step, data: DataRef, candidate: Candidate, trained: Path) -> Evaluation:
+    """Score the candidate, and the released model beside it, on the same test rows."""
+    import tempfile
+
+    import numpy as np
+
+    from pipelines.data.examples import Examples
+    from pipelines.data.split import split
+    from pipelines.evaluation.evaluate import evaluate as score_both
+
+    parts = split(open_snapshot(data), step.usecase.data, step.usecase.task, candidate.seed)
+    classes = tuple(candidate.classes) if candidate.classes else None
+    test = Examples.from_table(parts.test, step.usecase, classes=classes)
+    outputs_file = trained / OUTPUTS_FILE
+    outputs = np.load(outputs_file) if outputs_file.exists() else None
+    with tempfile.TemporaryDirectory() as scratch:
+        champion = _champion(step, Path(scratch))
+        evaluation = score_both(step.usecase, test, trained / MODEL_FOLDER, outputs, champion)
+    metrics = {name: value for name, value in evaluation.candidate.metrics.items() if value is not None}
+    against = {
+        f"champion/{k}": v
+        for k, v in (evaluation.champion.metrics if evaluation.champion else {}).items()
+        if v is not None
+    }
+    step.log(
+        summary=", ".join(f"{name} {value:.4f}" for name, value in list(metrics.items())[:3])
+        + (f" (champion {evaluation.champion_name})" if evaluation.champion_name else " (no champion yet)"),
+        metrics={**metrics, **against},
+        tags={"champion": evaluation.champion_name or "none"},
+    )
+    return evaluation
+
+
+def gate(step: Step, data: DataRef, candidate: Candidate, evaluation: Evaluation, folder: Path) -> Verdict:
+    """Judge the candidate by every rule of usecase.yaml; write verdict and model card."""
+    verdict = judge(step.usecase, evaluation)
+    verdict.write(folder / "verdict.json")
+    write_atomically(folder / "verdict.md", verdict.to_markdown())
+    lineage = Lineage(
+        run=step.request.run_id,
+        data=data.sha256,
+        code=step.request.code,
+        model=None,
+        params=candidate.params,
+        seed=candidate.seed,
+        as_of=data.as_of,
+        created=step.started_at,
+    )
+    write_card(step.usecase, evaluation, verdict, lineage, folder)
+    failed = [rule for rule in verdict.rules if not rule.passed]
+    step.log(
+        summary="passed" if verdict.passed else f"rejected: {failed[0].reason}",
+        metrics={"gate_passed": float(verdict.passed)},
+        tags={"gate": "passed" if verdict.passed else "rejected"},
+        artifacts={str(folder): "evaluation"},
+    )
+    return verdict
+
+
+def register(step: Step, data: DataRef, verdict: Verdict, trained: Path) -> ModelVersion:
+    """Give the accepted candidate a version in the registry."""
+    assert verdict.passed  # noqa: S101 - the pipeline's condition has kept rejected ones away
+    model = trained / MODEL_FOLDER
+    version = register_model(
+        step.settings.tracking_uri,
+        step.publish(),
+        step.usecase.name,
+        model,
+        Signature.read(model / SIGNATURE),
+        tags={"run": step.request.run_id, "data": data.version, "code": step.request.code, "gate": "passed"},
+    )
+    step.log(summary=f"version {version.version}, challenger", tags={"model": str(version)})
+    return version
+
+
+def package(step: Step, data: DataRef, version: ModelVersion, trained: Path) -> PackedBento:
+    """Pack the registered model as a Bento."""
+    provenance = Provenance(
+        bento=f"{version.name}:{version.version}",
+        model=str(version),
+        run=version.run,
+        data=data.version,
+        code=step.request.code,
+        created=step.started_at,
+    )
+    bento = pack(step.usecase, trained / MODEL_FOLDER, provenance, step.settings.bentos)
+    step.log(
+        summary=f"{bento.tag}, {bento.image.rsplit('@')[-1][:19]}", tags={"bento": bento.tag, "image": bento.image}
+    )
+    return bento
+
+
+def release(step: Step, data: DataRef, evaluation: Evaluation, version: ModelVersion, bento: PackedBento) -> Release:
+    """Commit the version bump; that commit is the deployment."""
+    metrics = {
+        n: v for n, v in evaluation.candidate.metrics.items() if v is not None and n in step.usecase.evaluation.metrics
+    }
+    wanted = Release(
+        bento=bento.tag,
+        image=bento.image,
+        model=str(version),
+        run=version.run,
+        data=data.version,
+        code=step.request.code,
+        metrics=metrics,
+    )
+    name, environment = step.usecase.name, step.request.environment
+    commit = step.releases.bump(name, environment, wanted, step.request.reason, force=step.request.force)
+    set_alias(step.settings.tracking_uri, name, "champion", version.version)
+    step.log(
+        summary=f"commit {commit[:9]} in {environment}" if commit else f"already released in {environment}",
+        tags={"commit": commit or "", "environment": environment},
+    )
+    return wanted
+
+
+def _champion(step: Step, folder: Path) -> tuple[str, Path] | None:
+    """The model that Git says is released where this run would release to."""
+    if step.request.replace_champion:
+        return None
+    current = step.releases.current(step.usecase.name, step.request.environment)
+    if current is None:
+        return None
+    return current.model, download_model(step.settings.tracking_uri, current.model, folder)
