@@ -1,0 +1,57 @@
+# Everything a person does here. `make` alone lists the targets.
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+MLOPS  := $(BIN)/mlops
+export VENV PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up down status test test-fast lint format lock bench clean
+
+help: ## List these targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: ## Set up .venv with the locked packages
+	@.ci/install environment
+
+demo: ## Watch two models go the whole way: trained, judged, released, served, replaced, rolled back, traced
+	@.ci/install data
+	@$(MLOPS) demo
+
+up: install ## Start the embedded platform: origin, reconciler, one server per released model
+	@$(MLOPS) up
+
+down: install ## Stop the embedded platform, and the demo's
+	@$(MLOPS) down
+	@$(MLOPS) --home .mlops/demo down
+
+status: install ## What is released, running and healthy
+	@$(MLOPS) status
+
+test: install ## Run all tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+test-fast: install ## Run the tests that take seconds
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not slow and not e2e"
+
+lint: install ## Check style, types and YAML
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/yamllint --strict .
+	@$(MLOPS) check
+
+format: install ## Put the code into its form
+	@$(BIN)/ruff check --fix-only -q .
+	@$(BIN)/ruff format -q .
+
+lock: install ## Resolve pyproject.toml into requirements.lock anew
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
+	  pyproject.toml --output-file requirements.lock
+
+bench: install ## Measure serving, rollouts and the framework's own cost, each against its baseline
+	@for script in tests/bench/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+clean: ## Remove what was built and the embedded platform's state (stops it first)
+	@if [ -x $(MLOPS) ]; then $(MLOPS) down; $(MLOPS) --home .mlops/demo down; fi
+	rm -rf .mlops build *.egg-info .pytest_cache .mypy_cache .ruff_cache
