@@ -1,0 +1,262 @@
+"""The gate: whether a candidate may be released, rule by rule, with the reason.
+
+A rule that cannot be evaluated fails. Only a first release, with no champion at all, passes champion rules
+without a comparison.
+"""
+
+import math
+
+from pipelines.documents import Document
+from pipelines.evaluation.evaluate import Evaluation
+from pipelines.evaluation.markdown import escape, number, table
+from pipelines.evaluation.metrics import SliceScore
+from pipelines.metric_catalog import METRICS
+from pipelines.usecase import UseCase
+from pipelines.usecase.model import Gate
+
+NAMED_AT_MOST = 8
+
+
+class RuleResult(Document):
+    """One rule and how it came out. `baseline` is the champion's value; `value` of a slice rule is the worst one."""
+
+    rule: str
+    metric: str | None = None
+    value: float | None = None
+    limit: float | None = None
+    baseline: float | None = None
+    passed: bool
+    reason: str
+
+
+class Verdict(Document):
+    """Whether the candidate may be released. It may when every rule passed."""
+
+    usecase: str
+    passed: bool
+    first_release: bool
+    champion: str | None
+    rules: list[RuleResult]
+
+    @property
+    def failed(self) -> list[RuleResult]:
+        return [rule for rule in self.rules if not rule.passed]
+
+    @property
+    def conclusion(self) -> str:
+        """The verdict in one sentence."""
+        against = "a first release, no champion to compare with" if self.first_release else f"against {self.champion}"
+        if self.passed:
+            return f"Passed: all {len(self.rules)} rules hold ({against})."
+        broken = "; ".join(rule.rule for rule in self.failed)
+        return f"Rejected: {len(self.failed)} of {len(self.rules)} rules failed ({against}): {broken}."
+
+    def to_markdown(self) -> str:
+        """The conclusion and a table of all rules."""
+        rows = [
+            [
+                "✅" if rule.passed else "❌",
+                escape(rule.rule),
+                number(rule.value),
+                number(rule.limit),
+                number(rule.baseline),
+                escape(rule.reason),
+            ]
+            for rule in self.rules
+        ]
+        header = ["", "Rule", "Candidate", "Limit", "Champion", "Why"]
+        return f"**{escape(self.conclusion)}**\n\n{table(header, rows)}\n"
+
+
+def judge(usecase: UseCase, evaluation: Evaluation) -> Verdict:
+    """Apply every gate of the use case, and the two that always hold: valid answers, and a faithful export."""
+    rules = [_answers_are_valid(evaluation), _export_agrees(usecase, evaluation)]
+    for gate in usecase.evaluation.gates:
+        if gate.champion:
+            rules.append(_champion_rule(gate, evaluation))
+        elif gate.slices:
+            rules += [_slice_rule(gate, column, evaluation) for column in dict.fromkeys(gate.slices)]
+        else:
+            rules.append(_limit_rule(gate, evaluation))
+    return Verdict(
+        usecase=usecase.name,
+        passed=all(rule.passed for rule in rules),
+        first_release=evaluation.champion_name is None,
+        champion=evaluation.champion_name,
+        rules=rules,
+    )
+
+
+# --- always -------------------------------------------------------------------------------------------------
+
+
+def _answers_are_valid(evaluation: Evaluation) -> RuleResult:
+    problem = evaluation.candidate_problem
+    return RuleResult(
+        rule="every answer on the test rows is finite and valid",
+        passed=problem is None,
+        reason=problem or f"{evaluation.test_rows} rows answered",
+    )
+
+
+def _export_agrees(usecase: UseCase, evaluation: Evaluation) -> RuleResult:
+    limit = usecase.evaluation.agreement
+    value = _finite(evaluation.agreement)
+    if value is None:
+        passed, reason = False, f"cannot be evaluated: {evaluation.agreement_problem or 'it was not measured'}"
+    else:
+        passed = _at_most(value, limit)
+        reason = f"largest difference on {evaluation.agreement_rows} rows"
+    return RuleResult(
+        rule=f"the exported model answers as the trained one, within {limit:g}",
+        metric="agreement",
+        value=value,
+        limit=limit,
+        passed=passed,
+        reason=reason,
+    )
+
+
+# --- from usecase.yaml --------------------------------------------------------------------------------------
+
+
+def _limit_rule(gate: Gate, evaluation: Evaluation) -> RuleResult:
+    value = _finite(evaluation.candidate.metrics.get(gate.metric))
+    limit = _limit(gate)
+    if value is None:
+        passed, reason = False, _no_value(gate.metric, evaluation.candidate.problems)
+    else:
+        passed = _holds(gate, value)
+        reason = f"{number(value)} is {'within' if passed else 'beyond'} the limit"
+    return RuleResult(
+        rule=f"{gate.metric} {_limit_text(gate)}",
+        metric=gate.metric,
+        value=value,
+        limit=limit,
+        passed=passed,
+        reason=reason,
+    )
+
+
+def _champion_rule(gate: Gate, evaluation: Evaluation) -> RuleResult:
+    """The candidate may be worse than the champion by the margin, in the direction that is worse for the metric."""
+    higher_is_better = METRICS[gate.metric].better == "higher"
+    value = _finite(evaluation.candidate.metrics.get(gate.metric))
+    champion = evaluation.champion
+    baseline = _finite(champion.metrics.get(gate.metric)) if champion else None
+    limit = None
+    if evaluation.champion_name is None:
+        passed, reason = True, "not applicable: first release, there is no champion"
+    elif baseline is None:
+        passed, reason = False, _champion_without_value(gate.metric, evaluation)
+    else:
+        limit = baseline - gate.margin if higher_is_better else baseline + gate.margin
+        if value is None:
+            passed, reason = False, _no_value(gate.metric, evaluation.candidate.problems)
+        else:
+            passed = _at_least(value, limit) if higher_is_better else _at_most(value, limit)
+            reason = _comparison(value - baseline if higher_is_better else baseline - value, evaluation.champion_name)
+    allowed = f" by more than {gate.margin:g}" if gate.margin else ""
+    return RuleResult(
+        rule=f"{gate.metric} not worse than the champion's{allowed}",
+        metric=gate.metric,
+        value=value,
+        limit=limit,
+        baseline=baseline,
+        passed=passed,
+        reason=reason,
+    )
+
+
+def _slice_rule(gate: Gate, column: str, evaluation: Evaluation) -> RuleResult:
+    """The limit, for each value of the column with enough rows; the worst of them is the rule's value."""
+    slices = [slice_ for slice_ in evaluation.candidate.slices if slice_.column == column]
+    judged = [slice_ for slice_ in slices if slice_.rows >= gate.min_rows]
+    values = [(slice_, _finite(slice_.metrics.get(gate.metric))) for slice_ in judged]
+    known = [(value, slice_) for slice_, value in values if value is not None]
+    unknown = [slice_ for slice_, value in values if value is None]
+    broken = [(value, slice_) for value, slice_ in known if not _holds(gate, value)]
+    known.sort(key=lambda pair: pair[0], reverse=gate.at_most is not None)
+    broken.sort(key=lambda pair: pair[0], reverse=gate.at_most is not None)
+    parts = []
+    if evaluation.candidate_problem:
+        parts.append(f"cannot be evaluated: {evaluation.candidate_problem}")
+    elif not judged:
+        parts.append(f"cannot be evaluated: no {column} has {gate.min_rows} rows")
+    if broken:
+        parts.append(f"beyond the limit: {_named([f'{_slice(slice_)} {number(value)}' for value, slice_ in broken])}")
+    if unknown:
+        why = [f"{_slice(slice_)} {slice_.problems.get(gate.metric, 'has no value')}" for slice_ in unknown]
+        parts.append(f"cannot be evaluated: {_named(why)}")
+    passed = not parts
+    if known and not broken:
+        parts.append(f"worst of {len(known)}: {_slice(known[0][1])} {number(known[0][0])}")
+    if few := [slice_ for slice_ in slices if slice_.rows < gate.min_rows]:
+        parts.append(f"not judged, too few rows: {_named([_slice(slice_) for slice_ in few])}")
+    return RuleResult(
+        rule=f"{gate.metric} {_limit_text(gate)} for each {column} with {gate.min_rows} rows or more",
+        metric=gate.metric,
+        value=known[0][0] if known else None,
+        limit=_limit(gate),
+        passed=passed,
+        reason="; ".join(parts),
+    )
+
+
+# --- limits and words ---------------------------------------------------------------------------------------
+
+
+def _limit(gate: Gate) -> float | None:
+    return gate.at_least if gate.at_least is not None else gate.at_most
+
+
+def _limit_text(gate: Gate) -> str:
+    return f"at least {gate.at_least:g}" if gate.at_least is not None else f"at most {gate.at_most:g}"
+
+
+def _holds(gate: Gate, value: float) -> bool:
+    if gate.at_least is not None:
+        return _at_least(value, gate.at_least)
+    return gate.at_most is not None and _at_most(value, gate.at_most)
+
+
+def _at_least(value: float, limit: float) -> bool:
+    """Equal passes, and so does a rounding error: 0.3 - 0.1 is not quite 0.2."""
+    return value >= limit or math.isclose(value, limit, rel_tol=1e-12, abs_tol=1e-12)
+
+
+def _at_most(value: float, limit: float) -> bool:
+    return _at_least(-value, -limit)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _no_value(metric: str, problems: dict[str, str]) -> str:
+    return f"cannot be evaluated: {problems.get(metric, f'{metric} has no value')}"
+
+
+def _champion_without_value(metric: str, evaluation: Evaluation) -> str:
+    problems = evaluation.champion.problems if evaluation.champion else {}
+    why = evaluation.champion_problem or problems.get(metric, f"{metric} has no value")
+    return (
+        f"cannot be evaluated: the champion {evaluation.champion_name} could not be scored: {why}. "
+        "To replace it on purpose, take the alias champion off it in the registry: "
+        "the next run is then a first release"
+    )
+
+
+def _comparison(gain: float, champion: str) -> str:
+    if gain == 0:
+        return f"the same as {champion}"
+    return f"{number(abs(gain))} {'better' if gain > 0 else 'worse'} than {champion}"
+
+
+def _slice(slice_: SliceScore) -> str:
+    return f"{slice_.value} ({slice_.rows} rows)"
+
+
+def _named(names: list[str]) -> str:
+    more = len(names) - NAMED_AT_MOST
+    return ", ".join(names[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
