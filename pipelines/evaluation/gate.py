@@ -8,7 +8,7 @@ import math
 
 from pipelines.documents import Document
 from pipelines.evaluation.evaluate import Evaluation
-from pipelines.evaluation.markdown import escape, number, table
+from pipelines.evaluation.markdown import Markdown, escape, number, table
 from pipelines.evaluation.metrics import SliceScore
 from pipelines.metric_catalog import METRICS
 from pipelines.usecase import UseCase
@@ -51,8 +51,8 @@ class Verdict(Document):
         broken = "; ".join(rule.rule for rule in self.failed)
         return f"Rejected: {len(self.failed)} of {len(self.rules)} rules failed ({against}): {broken}."
 
-    def to_markdown(self) -> str:
-        """The conclusion and a table of all rules."""
+    def to_table(self) -> Markdown:
+        """All rules, one a row."""
         rows = [
             [
                 "✅" if rule.passed else "❌",
@@ -64,8 +64,11 @@ class Verdict(Document):
             ]
             for rule in self.rules
         ]
-        header = ["", "Rule", "Candidate", "Limit", "Champion", "Why"]
-        return f"**{escape(self.conclusion)}**\n\n{table(header, rows)}\n"
+        return table(["", "Rule", "Candidate", "Limit", "Champion", "Why"], rows)
+
+    def to_markdown(self) -> str:
+        """The conclusion and all rules."""
+        return f"**{escape(self.conclusion)}**\n\n{self.to_table()}\n"
 
 
 def judge(usecase: UseCase, evaluation: Evaluation) -> Verdict:

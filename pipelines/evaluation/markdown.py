@@ -5,7 +5,13 @@ import re
 from collections.abc import Iterable
 
 SPECIAL = re.compile(r"([\\`*\[\]<>|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|&(?=#?\w+;)|^[-+=#](?=[ =+-]|$))")
-NUMBERED = re.compile(r"^(\d+)([.)])")
+NUMBERED = re.compile(r"^(\d+)([.)])(?= |$)")
+
+
+class Markdown(str):
+    """Text that is Markdown already and is not escaped again."""
+
+    __slots__ = ()
 
 
 def escape(text: object) -> str:
@@ -21,8 +27,8 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
-def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table of cells that are Markdown already."""
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Markdown:
+    """A table of cells that are Markdown already."""
     titles = list(header)
     lines = [titles, ["---"] * len(titles), *[list(row) for row in rows]]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return Markdown("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
