@@ -59,7 +59,9 @@ def fetch_bento(store: Path, image: str) -> Path:
     """The folder of a stored Bento, verified file by file."""
     match = IMAGE_PATTERN.match(image)
     if match is None:
-        raise NotInThisStore(f"{image!r} is no Bento of the embedded store; expected {STORE_NAME}/<use case>@sha256:<hex>")
+        raise NotInThisStore(
+            f"{image!r} is no Bento of the embedded store; expected {STORE_NAME}/<use case>@sha256:<hex>"
+        )
     name, digest = match["name"], match["digest"]
     folder, sums = store / name / digest, store / name / f"{digest}.sums"
     if not folder.is_dir() or not sums.is_file():
@@ -93,8 +95,9 @@ def serving_requirements() -> list[str]:
 
 
 def _build_context(usecase: UseCase, model: Path, provenance: Provenance, context: Path) -> Path:
-    import bento
     from bento.service import entry_point
+
+    import bento
 
     shutil.copytree(Path(bento.__file__).parent, context / "bento", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(model, context / "model")

@@ -84,7 +84,8 @@ def publish(folder: Path, usecase: str, tracking_uri: str, artifacts: Path) -> s
     """
     from filelock import FileLock
 
-    with FileLock(folder / ".publish.lock"):
+    # One publisher at a time on a machine: a fresh SQLite store cannot be set up by two at once.
+    with FileLock(folder.parent / ".publish.lock"):
         try:
             return _publish(folder, usecase, tracking_uri, artifacts)
         except MlopsError:

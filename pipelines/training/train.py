@@ -98,7 +98,7 @@ def _call(
     entry = usecase.training.train
     function = load_function(code, entry)
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - scikit-learn falls back on the global generator
+    np.random.seed(seed)
     try:
         return function(training, validation, params, seed)
     except MlopsError:

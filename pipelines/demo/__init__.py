@@ -1,0 +1,1 @@
+"""The story of one model's life, told on real data by the very functions that `mlops` uses."""

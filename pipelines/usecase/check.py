@@ -1,0 +1,32 @@
+"""Is a use case ready to run? Its file, its overrides in every environment, and the functions it names."""
+
+from pathlib import Path
+
+from pipelines.errors import MlopsError
+from pipelines.settings import ENVIRONMENTS
+from pipelines.usecase.code import load_function
+from pipelines.usecase.load import UsecaseInvalid, load_usecase
+from pipelines.usecase.model import PythonSource
+
+
+def check_usecase(root: Path, name: str) -> list[str]:
+    """Every problem, as `file:line: key: what is wrong`; empty when there is none."""
+    problems: list[str] = []
+    usecase = None
+    for environment in (None, *ENVIRONMENTS):
+        try:
+            loaded = load_usecase(root, name, environment)
+            usecase = usecase or loaded
+        except UsecaseInvalid as error:
+            problems += [problem for problem in error.problems if problem not in problems]
+    if usecase is None:
+        return problems
+    entries = [usecase.training.train]
+    if isinstance(usecase.data.source, PythonSource):
+        entries.append(usecase.data.source.load)
+    for entry in entries:
+        try:
+            load_function(root / "apps" / name, entry)
+        except MlopsError as error:
+            problems.append(f"apps/{name}/usecase.yaml: {error.message}")
+    return problems
