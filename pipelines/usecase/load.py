@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pipelines.errors import MlopsError
+from pipelines.usecase import yaml12
 from pipelines.usecase.model import UseCase
 
 USECASE_FILE = "usecase.yaml"
@@ -80,8 +81,8 @@ class _Document:
         label = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
         text = path.read_text(encoding="utf-8")
         try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            values = yaml.safe_load(text)
+            node = yaml12.compose(text)
+            values = yaml12.load(text)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f":{mark.line + 1}" if mark else ""
