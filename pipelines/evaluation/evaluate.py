@@ -65,7 +65,7 @@ def evaluate(
     A champion that cannot be scored is a `champion_problem`. Raises CandidateBroken, SliceColumnMissing,
     SlicesInvalid and TargetInvalid.
     """
-    slices = {column: _slice_column(usecase, test, column) for column in usecase.reported_slices}
+    slices = {column: _slice_column(test, column) for column in usecase.reported_slices}
     try:
         outputs = _answers(candidate, usecase, test)
     except _CannotAnswer as problem:
@@ -189,26 +189,22 @@ def _agreement(outputs: np.ndarray, trained: np.ndarray | None) -> tuple[float |
     return float(difference.max()), None
 
 
-def _slice_column(usecase: UseCase, test: "Examples", column: str) -> np.ndarray:
-    if column in test.kept:
-        return test.kept[column]
-    if column in test.columns and test.columns[column].ndim == 1:
-        return test.columns[column]
-    if column == usecase.data.target and test.classes:
-        return np.array([str(name) for name in test.classes], dtype=object)[test.target]
-    known = sorted({*test.kept, *(name for name, values in test.columns.items() if values.ndim == 1)})
-    raise SliceColumnMissing(
-        f"evaluation names the slice column {column}, which the test rows do not have; they have {', '.join(known)}",
-        hint="list it in data.keep",
-    )
+def _slice_column(test: "Examples", column: str) -> np.ndarray:
+    if column not in test.kept:
+        raise SliceColumnMissing(
+            f"evaluation names the slice column {column}, which the test rows do not have; "
+            f"they have {', '.join(sorted(test.kept)) or 'none'}",
+            hint="name a column with one value a row, and list it in data.keep",
+        )
+    return test.kept[column]
 
 
 def _period(usecase: UseCase, test: "Examples") -> tuple[str | None, str | None]:
-    """The first and the last time of the rows, as the data writes them."""
+    """The first and the last time of the rows, ISO 8601 texts, which sort by time."""
     times = test.kept.get(usecase.data.time) if usecase.data.time else None
     if times is None or not len(times):
         return None, None
-    known = sorted(str(time) for time in times.tolist() if time is not None and str(time) not in ("", "NaT"))
+    known = sorted(time for time in times.tolist() if time)
     return (known[0], known[-1]) if known else (None, None)
 
 

@@ -102,7 +102,7 @@ def test_the_champion_stands_beside_the_candidate(card):
 def test_every_slice_has_its_line(card):
     slices = card.markdown.read_text().split("## Slices")[1].split("![")[0]
     lines = [line.split(" | ") for line in slices.splitlines() if line.startswith("| carrier")]
-    assert [cells[1:3] for cells in lines] == [[name, str(np.sum(CARRIER == name))] for name in ("AA", "B6", "UA")]
+    assert [cells[1:3] for cells in lines] == [[name, str(np.sum(name == CARRIER))] for name in ("AA", "B6", "UA")]
 
 
 def test_the_pictures_a_pair_of_classes_gets(card):
