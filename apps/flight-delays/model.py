@@ -35,7 +35,9 @@ def load() -> "pd.DataFrame":
     flights = pd.read_csv(folder / "flights.csv.zip")
     weather = pd.read_csv(folder / "weather.csv")
 
-    flights = flights[flights["arr_delay"].notna()]  # a cancelled flight has no delay to learn from
+    # Counted before cancelled flights are left out: who will be cancelled is not in the schedule.
+    flights["departures"] = flights.groupby(["origin", "time_hour"])["flight"].transform("size")
+    flights = flights[flights["arr_delay"].notna()]
     hour = pd.to_datetime(flights["time_hour"], utc=True)
     local_day = pd.to_datetime(flights[["year", "month", "day"]])
     table = pd.DataFrame(
@@ -45,7 +47,7 @@ def load() -> "pd.DataFrame":
             "hour": flights["hour"] + flights["minute"] / 60,
             "weekday": local_day.dt.dayofweek,
             "distance": flights["distance"],
-            "departures": flights.groupby(["origin", "time_hour"])["flight"].transform("size"),
+            "departures": flights["departures"],
             "carrier": flights["carrier"],
             "origin": flights["origin"],
             "destination": flights["dest"],
