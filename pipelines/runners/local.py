@@ -93,6 +93,8 @@ def _environment(settings: Settings, request: RunRequest) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_ENABLE_ONEDNN_OPTS": "0",
+        # Two trainings on a laptop: idle OpenMP threads sleep instead of spinning on the other's core.
+        "OMP_WAIT_POLICY": "PASSIVE",
     }
 
 
