@@ -1,8 +1,10 @@
 """The gate: every rule, in both directions, at its boundary, and when it cannot be evaluated."""
 
 import math
+from pathlib import Path
 
 import pytest
+import yaml
 from evaluation_cases import binary_usecase, delay_usecase
 from markdown_it import MarkdownIt
 
@@ -94,6 +96,12 @@ def test_lower_is_better_so_the_candidate_may_be_higher_by_the_margin(candidate,
     scores, champion = (Scores(rows=9, metrics={"brier": value}) for value in (candidate, 0.2))
     verdict = judge(usecase, evaluation(scores, **against(champion)))
     assert verdict.passed is passed
+
+
+def test_a_rounding_error_is_not_worse():
+    assert 0.8 - 0.1 > 0.7
+    verdict = judge(gated(champion="not-worse", margin=0.1), evaluation(auc(0.7), **against(auc(0.8))))
+    assert verdict.passed
 
 
 def test_the_reason_says_by_how_much_the_candidate_is_better_or_worse():
@@ -263,3 +271,19 @@ def test_a_verdict_survives_being_written_and_read(tmp_path):
     verdict = judge(gated(champion="not-worse"), evaluation(auc(math.nan), **against(auc(0.5))))
     verdict.write(tmp_path / "verdict.json")
     assert Verdict.read(tmp_path / "verdict.json") == verdict
+
+
+def test_the_example_in_the_guide_is_what_comes_out():
+    guide = (Path(__file__).parents[2] / "docs" / "gates.md").read_text()
+    told = yaml.safe_load(guide.split("```yaml")[1].split("```")[0])["evaluation"]
+    values = carriers(AA=(0.68, 2661), HA=(0.41, 31), UA=(0.66, 5012), YV=(0.5387, 214))
+    candidate, champion = ({"roc_auc": 0.6712, "brier": 0.1644}, {"roc_auc": 0.6689, "brier": 0.167})
+    facts = Evaluation(
+        candidate=Scores(rows=26934, metrics=candidate, slices=values),
+        champion=Scores(rows=26934, metrics=champion),
+        champion_name="flight-delays/7",
+        agreement=3.1e-7,
+        agreement_rows=1000,
+        test_rows=26934,
+    )
+    assert judge(binary_usecase(**told), facts).to_markdown() in guide

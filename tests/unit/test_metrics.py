@@ -147,6 +147,14 @@ def test_a_probability_of_zero_for_the_truth_is_costly_but_finite():
     assert 10 < loss.metrics["log_loss"] < 40
 
 
+def test_probabilities_a_rounding_error_outside_0_to_1_are_scored():
+    outputs = np.array([[1.0002, -0.0002], [0.0, 1.0]])
+    scores = score(every_binary, np.array([0, 1]), outputs, {})
+    assert scores.problems == {}
+    assert scores.metrics["log_loss"] == pytest.approx(0)
+    assert scores.calibration[0].mean_predicted == 0
+
+
 def test_slices_are_scored_one_by_one_in_a_natural_order():
     carrier = np.array(["UA", None, "AA", "UA", float("nan"), ""], dtype=object)
     hour = np.array([10, 9, 10, 9, 9, 10])
