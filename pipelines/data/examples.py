@@ -11,6 +11,7 @@ from pipelines.data.columns import (
     as_number,
     as_tensor,
     as_text,
+    as_utc_time,
     is_nested,
     is_number,
     is_tensor,
@@ -54,7 +55,7 @@ class Examples:
     def from_table(cls, table: pa.Table, usecase: UseCase, classes: Sequence[ClassName] | None = None) -> Examples:
         """Turn a table into arrays. `classes` are the training's, where data.classes does not say them.
 
-        Raises ColumnUnusable or TargetUnusable.
+        Raises ColumnUnusable, TargetUnusable or TimeUnreadable.
         """
         data = usecase.data
         columns = {name: _feature(table, name, feature) for name, feature in data.features.items()}
@@ -106,7 +107,7 @@ def _kept(table: pa.Table, usecase: UseCase, columns: dict[str, np.ndarray]) -> 
         if name in categories:
             kept[name] = columns[name]
         elif not is_nested(table[name]):
-            kept[name] = _texts(table[name])
+            kept[name] = _texts(as_utc_time(table[name], name) if name == data.time else table[name])
     return kept
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-PREFIX_OF_TEXTS = 8
+SHOWN_TEXTS = 8
 
 
 @dataclass
@@ -68,12 +68,13 @@ def _failure(table: pa.Table, name: str, column: _Column, check: str, rows: list
 
     if check == "missing":
         rows = np.flatnonzero((column.values.isna() & ~column.unreadable).to_numpy()).tolist()
-    count = f"{len(rows):,} row{'s' if len(rows) != 1 else ''} of {table.num_rows:,} ({len(rows) / table.num_rows:.2%})"
+    count = f"{len(rows):,} of {table.num_rows:,} rows ({len(rows) / table.num_rows:.2%})"
+    detail = column.details[check]
     what = {
-        "type": f"{count} hold no such value; {column.details[check]}",
-        "missing": f"{count} are missing; {column.details[check]}",
+        "type": f"{count} hold something else; {detail}",
+        "missing": f"{count} are missing; {detail.rpartition('missing, ')[2]}",
         "finite": f"{count} are infinite",
-    }.get(check, f"{count} break it: {column.details[check]}")
+    }.get(check, f"{count} are not {detail}")
     return CheckResult(column=name, check=check, passed=False, detail=what, samples=sample(table, name, rows[:SAMPLES]))
 
 
@@ -127,7 +128,7 @@ def _category(arrow: pa.ChunkedArray, feature: CategoryFeature) -> _Column:
     result.add("type", pandera.Check(lambda _: pd.Series(~unreadable), ignore_na=False), _texts(values, arrow))
     _add_missing(result, feature.max_missing)
     if feature.one_of is not None:
-        shown = ", ".join(feature.one_of[:PREFIX_OF_TEXTS]) + (", …" if len(feature.one_of) > PREFIX_OF_TEXTS else "")
+        shown = ", ".join(feature.one_of[:SHOWN_TEXTS]) + (", …" if len(feature.one_of) > SHOWN_TEXTS else "")
         result.add("one_of", pandera.Check.isin(feature.one_of), f"one of {shown}")
     _warn_if_constant(result)
     return result
@@ -144,7 +145,7 @@ def _add_missing(column: _Column, allowed: float) -> None:
 def _warn_if_constant(column: _Column) -> None:
     known = column.values.dropna()
     if len(known) > 1 and known.nunique() == 1:
-        column.warnings.append(f"warning: every value is {short(known.iloc[0])}; the model learns nothing from it")
+        column.warnings.append(f"warning: every value is {_readable(known.iloc[0])}; the model learns nothing from it")
     elif not len(known) and not column.unreadable.any():
         column.warnings.append("warning: every value is missing; the model learns nothing from it")
 
@@ -163,7 +164,11 @@ def _texts(values: pd.Series, arrow: pa.ChunkedArray) -> str:
     counts = values.value_counts()
     if not len(counts):
         return "no value"
-    return f"{len(counts):,} distinct, most often {short(counts.index[0])} ({counts.iloc[0] / len(values):.1%})"
+    return f"{len(counts):,} distinct, most often {_readable(counts.index[0])} ({counts.iloc[0] / len(values):.1%})"
+
+
+def _readable(value: Any) -> str:
+    return short(value) if isinstance(value, str) else f"{value:g}"
 
 
 def _rows(failure_cases: Any) -> list[int]:

@@ -30,7 +30,9 @@ def check_tensor(table: pa.Table, name: str, feature: TensorFeature) -> list[Che
     if feature.dtype == "float32":
         import numpy as np
 
-        results.append(_limit(name, "finite", ~np.isfinite(lowest + highest), lowest, "no NaN and no infinity"))
+        infinite = ~(np.isfinite(lowest) & np.isfinite(highest))
+        shown = np.where(np.isfinite(highest), lowest, highest)
+        results.append(_limit(name, "finite", infinite, shown, "no NaN and no infinity"))
     if feature.min is not None:
         results.append(_limit(name, "min", lowest < feature.min, lowest, f"at least {feature.min:g}"))
     if feature.max is not None:
