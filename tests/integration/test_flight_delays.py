@@ -52,7 +52,7 @@ def test_nothing_known_only_afterwards_changes_a_feature(usecase, flights, raw, 
     for column in KNOWN_ONLY_AFTERWARDS:
         values = table.loc[arrived, column].to_numpy()
         table.loc[arrived, column] = rng.permutation(values)
-    monkeypatch.setattr(pd, "read_csv", lambda path: (table if "flights" in str(path) else weather).copy())
+    monkeypatch.setattr(pd, "read_csv", lambda path: (table if "flights.csv" in str(path) else weather).copy())
     scrambled = load_function(FOLDER, "model.py:load")()
 
     features = [*usecase.data.features, "scheduled_departure", "flight"]
@@ -61,7 +61,7 @@ def test_nothing_known_only_afterwards_changes_a_feature(usecase, flights, raw, 
 
 
 def test_the_weather_is_that_of_the_hour_before(flights, raw):
-    table, weather = raw
+    _, weather = raw
     flight = flights.iloc[0]
     hour_before = flight["scheduled_departure"].floor("h") - pd.Timedelta(hours=1)
     observed = weather[(weather["origin"] == flight["origin"]) & (pd.to_datetime(weather["time_hour"]) == hour_before)]
