@@ -40,7 +40,7 @@ class Examples:
     target   class indices int64 (N,) into `classes`, or float64 (N,) in a regression
     classes  the classes' names, or None in a regression
     kept     what the model is not shown but people ask about: data.keep, data.time (ISO 8601), every category
-             and every slice, object of str (N,) with "" for missing
+             and every slice, object of str (N,) with "" for missing; a class by its name
     """
 
     columns: dict[str, np.ndarray]
@@ -57,11 +57,16 @@ class Examples:
 
         Raises ColumnUnusable, TargetUnusable or TimeUnreadable.
         """
+        import numpy as np
+
         data = usecase.data
         columns = {name: _feature(table, name, feature) for name, feature in data.features.items()}
         if usecase.task == "classification":
             target, names = encode_target(table, data.target, classes or data.classes)
-            return cls(columns, target, names, _kept(table, usecase, columns))
+            kept = _kept(table, usecase, columns)
+            if data.target in kept:
+                kept[data.target] = np.array([str(name) for name in names], dtype=object)[target]
+            return cls(columns, target, names, kept)
         return cls(columns, _number_target(table, data.target), None, _kept(table, usecase, columns))
 
     def frame(self) -> pd.DataFrame:

@@ -111,6 +111,8 @@ def _fill_options(value: Any) -> Any:
 
 
 def _matching(fs: Any, path: str, url: str) -> list[str]:
+    from pipelines.data.sources import hide_secrets
+
     is_web = "http" in fs.protocol
     try:
         if any(sign in path for sign in ("*" if is_web else "*?[")):
@@ -119,12 +121,18 @@ def _matching(fs: Any, path: str, url: str) -> list[str]:
             found = [path] if fs.exists(path) else []
         is_folder = bool(found) and not is_web and found == [path] and fs.isdir(path)
     except Exception as error:
-        raise FileUnreadable(f"data.source.url: {url} cannot be listed: {type(error).__name__}: {error}") from error
+        message = f"data.source.url: {url} cannot be listed: {type(error).__name__}: {error}"
+        raise FileUnreadable(hide_secrets(message, url)) from error
     if is_folder:
-        raise FilesNotFound(f"data.source.url: {url} is a folder", hint=f"name its files: {url.rstrip('/')}/*.parquet")
+        shown = hide_secrets(url, url)
+        raise FilesNotFound(
+            f"data.source.url: {shown} is a folder", hint=f"name its files: {shown.rstrip('/')}/*.parquet"
+        )
     if not found:
         raise FilesNotFound(
-            f"data.source.url: no file matches {url}" + ("" if "://" in url else f" (looked for {path})"),
+            hide_secrets(
+                f"data.source.url: no file matches {url}" + ("" if "://" in url else f" (looked for {path})"), url
+            ),
             hint="a relative path starts at the use case's folder; * matches within one folder, ** below it too",
         )
     return found
@@ -133,13 +141,17 @@ def _matching(fs: Any, path: str, url: str) -> list[str]:
 def _read(fs: Any, path: str, source: FileSource) -> pa.Table:
     import pyarrow as pa
 
+    from pipelines.data.sources import hide_secrets
+
     read = _READERS[source.format or _format_of(path)]
     try:
         with fs.open(path, "rb", compression="infer") as stream:
             return read(stream)
     except (pa.ArrowException, OSError, ValueError, EOFError) as error:
         raise FileUnreadable(
-            f"data.source: {path} cannot be read as {source.format or _format_of(path)}: {error}",
+            hide_secrets(
+                f"data.source: {path} cannot be read as {source.format or _format_of(path)}: {error}", source.url
+            ),
             hint="see whether the file is whole, and whether data.source.format says what it is",
         ) from error
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.data.columns import as_number, as_tensor, as_text, as_utc_time, is_nested, plain
 from pipelines.data.files import open_filesystem
+from pipelines.data.parquet import decode, encode
 from pipelines.data.sources import load_table
 from pipelines.documents import Document
 from pipelines.errors import MlopsError
@@ -22,9 +23,6 @@ from pipelines.usecase.model import CategoryFeature, Data, NumberFeature, SqlSou
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-ROW_GROUP = 100_000
-COMPRESSION = "zstd"
 
 
 class ColumnMissing(MlopsError):
@@ -85,9 +83,6 @@ def take_snapshot(usecase: UseCase, folder: Path, store: str, as_of: datetime | 
 
 def open_snapshot(ref: DataRef) -> pa.Table:
     """The snapshot's table, after its hash is verified. Raises SnapshotMissing or SnapshotCorrupted."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     fs, path = open_filesystem(ref.uri, Path.cwd())
     try:
         content = fs.cat_file(path)
@@ -104,7 +99,7 @@ def open_snapshot(ref: DataRef) -> pa.Table:
             f"{ref.usecase}: {ref.uri} has the hash {found[:12]}, not {ref.version}: it was changed or cut off",
             hint="run the snapshot step again: it replaces the file",
         )
-    return pq.read_table(pa.BufferReader(content))
+    return decode(content)
 
 
 def prepare(table: pa.Table, data: Data, as_of: datetime | None) -> pa.Table:
@@ -125,28 +120,6 @@ def prepare(table: pa.Table, data: Data, as_of: datetime | None) -> pa.Table:
         table = _known_at(table, data, as_of)
         table = _by_time(table, data.time)
     return table.combine_chunks().replace_schema_metadata(None)
-
-
-def encode(table: pa.Table) -> bytes:
-    """Parquet whose bytes depend on the content alone (and on the major version of Arrow)."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    bare = pa.schema([pa.field(field.name, field.type) for field in table.schema])
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        pa.Table.from_arrays(table.columns, schema=bare),
-        sink,
-        compression=COMPRESSION,
-        compression_level=1,
-        row_group_size=ROW_GROUP,
-        version="2.6",
-        data_page_version="1.0",
-        # Both would only cost time on pictures: a byte has nothing to look up, and nobody asks for its range.
-        use_dictionary=[field.name for field in bare if not isinstance(field.type, pa.FixedShapeTensorType)],
-        write_statistics=False,
-    )
-    return bytes(sink.getvalue())
 
 
 def _convert(column: pa.ChunkedArray, feature: Any) -> pa.ChunkedArray:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s@/]+@")
+SHORTEST_SECRET = 4
 
 
 class DatasetMissing(MlopsError):
@@ -63,6 +65,15 @@ def fill_variables(text: str, key: str) -> str:
         return os.environ[name]
 
     return VARIABLE.sub(value, text)
+
+
+def hide_secrets(text: str, template: str) -> str:
+    """The text with `${NAME}` again where a variable of the template shows its value, and no URL's password."""
+    for name in VARIABLE.findall(template):
+        value = os.environ.get(name, "")
+        if len(value) >= SHORTEST_SECRET:
+            text = text.replace(value, f"${{{name}}}")
+    return URL_PASSWORD.sub(r"\1***@", text)
 
 
 def to_arrow(value: Any, where: str) -> pa.Table:

@@ -32,6 +32,8 @@ def run_query(source: SqlSource, folder: Path, as_of: datetime | None) -> pa.Tab
     """
     import sqlalchemy
 
+    from pipelines.data.sources import hide_secrets
+
     url = _url(source, folder)
     statement = _statement(source, as_of)
     try:
@@ -47,9 +49,9 @@ def run_query(source: SqlSource, folder: Path, as_of: datetime | None) -> pa.Tab
         with engine.connect().execution_options(stream_results=True, yield_per=ROWS_AT_A_TIME) as connection:
             return _collect(connection.execute(statement))
     except sqlalchemy.exc.SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip()
+        reason = without_secrets(str(getattr(error, "orig", None) or error).strip(), url)
         raise QueryFailed(
-            f"data.source: the query at {source.url} failed: {_without_secrets(reason, url)}",
+            hide_secrets(f"data.source: the query at {source.url} failed: {reason}", source.url),
             hint="data.source.query must be one statement that gives rows",
         ) from None
     finally:
@@ -64,14 +66,14 @@ def takes_as_of(source: SqlSource) -> bool:
 def _url(source: SqlSource, folder: Path) -> sqlalchemy.URL:
     import sqlalchemy
 
-    from pipelines.data.sources import fill_variables
+    from pipelines.data.sources import fill_variables, hide_secrets
 
     text = fill_variables(source.url, "data.source.url")
     try:
         url = sqlalchemy.make_url(text)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise QueryFailed(
-            f"data.source.url: {source.url} is no SQLAlchemy URL",
+            hide_secrets(f"data.source.url: {source.url} is no SQLAlchemy URL", source.url),
             hint="write it as postgresql+psycopg://user:${PASSWORD}@host/database or sqlite:////data/flights.db",
         ) from None
     if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith((":memory:", "file:")):
@@ -119,7 +121,8 @@ def _collect(result: Any) -> pa.Table:
     return concatenate(tables) if tables else pa.table({name: pa.nulls(0) for name in names})
 
 
-def _without_secrets(text: str, url: sqlalchemy.URL) -> str:
+def without_secrets(text: str, url: sqlalchemy.URL) -> str:
+    """The text with *** where it shows the URL, its password or a query value that is named like a secret."""
     named = [value for key, value in url.query.items() if any(word in key.lower() for word in SECRET_WORDS)]
     secrets = [url.render_as_string(hide_password=False), url.password, *named]
     for secret in sorted((str(value) for value in secrets if value), key=len, reverse=True):

@@ -104,11 +104,10 @@ def _number(arrow: pa.ChunkedArray, feature: NumberFeature) -> _Column:
     )
     _add_missing(result, feature.max_missing)
     result.add("finite", pandera.Check(lambda s: ~np.isinf(s), ignore_na=False), "no infinity")
-    unit = f" {feature.unit}" if feature.unit else ""
     if feature.min is not None:
-        result.add("min", pandera.Check.ge(feature.min), f"at least {feature.min:g}{unit}")
+        result.add("min", pandera.Check.ge(feature.min), f"at least {feature.min:g}")
     if feature.max is not None:
-        result.add("max", pandera.Check.le(feature.max), f"at most {feature.max:g}{unit}")
+        result.add("max", pandera.Check.le(feature.max), f"at most {feature.max:g}")
     _warn_if_constant(result)
     return result
 
@@ -153,7 +152,7 @@ def _warn_if_constant(column: _Column) -> None:
 def _numbers(values: pd.Series, arrow: pa.ChunkedArray, feature: NumberFeature) -> str:
     if not is_number(as_number(arrow)):
         return f"the column holds {arrow.type}, and must hold numbers"
-    unit = f" {feature.unit}" if feature.unit else ""
+    unit = f" ({feature.unit})" if feature.unit else ""
     known = values.dropna()
     return f"from {known.min():g} to {known.max():g}{unit}, mean {known.mean():g}" if len(known) else "no value"
 

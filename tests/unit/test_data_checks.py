@@ -29,7 +29,7 @@ def test_good_data_passes_and_says_what_was_seen():
     report = check_data(flight_rows(), flights())
     assert report.passed
     assert not report.failed
-    assert result(report, "distance", "type").detail == "from 100 to 1000 miles, mean 550"
+    assert result(report, "distance", "type").detail == "from 100 to 1000 (miles), mean 550"
     assert result(report, "carrier", "type").detail == "3 distinct, most often 'UA' (40.0%)"
     assert result(report, "late", "classes").detail == "2 classes: False, True"
     assert CheckReport.model_validate_json(report.model_dump_json()) == report

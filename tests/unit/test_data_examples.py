@@ -47,6 +47,11 @@ def test_slices_kept_columns_and_time_are_text():
     assert kept["departure"][0] == "2013-01-01 05:00:00Z"
 
 
+def test_a_slice_by_the_target_shows_the_classes_names():
+    usecase = flights(classes=["on time", "late"], keep=["late"])
+    assert Examples.from_table(flight_rows(2), usecase).kept["late"].tolist() == ["late", "on time"]
+
+
 @pytest.mark.parametrize(
     ("target", "declared", "classes", "indices"),
     [

@@ -1,12 +1,18 @@
 """Snapshots: the columns that count, as they were known, under the hash of their own bytes."""
 
 import hashlib
+import json
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from data_cases import flight_rows, flights, pictures
 
@@ -86,6 +92,25 @@ def test_pictures_keep_their_shape_and_bytes(take):
     back = open_snapshot(take(table, pictures()))
     assert tensor_values(back["picture"]).dtype == np.uint8
     assert np.array_equal(tensor_values(back["picture"]), values)
+
+
+def test_any_other_reader_sees_the_bytes_and_what_they_mean(take):
+    values = np.linspace(0, 1, 30, dtype=np.float32).reshape(5, 2, 3)
+    usecase = pictures(features={"picture": {"type": "tensor", "shape": [2, 3], "dtype": "float32"}})
+    table = pa.table({"picture": values.tolist(), "label": [0, 1, 0, 1, 0]})
+    ref = take(table, usecase)
+    raw = pq.read_table(ref.uri)
+    assert json.loads(raw.schema.field("picture").metadata[b"tensor"]) == {"shape": [2, 3], "dtype": "float32"}
+    assert raw["picture"][4].as_py() == values[4].tobytes()
+    assert np.array_equal(tensor_values(open_snapshot(ref)["picture"]), values)
+
+
+def test_more_pictures_than_fit_a_row_group_come_back(take, monkeypatch):
+    monkeypatch.setattr("pipelines.data.parquet.ROW_GROUP", 3)
+    values = np.arange(60, dtype=np.uint8).reshape(10, 2, 3)
+    ref = take(pa.table({"picture": values.tolist(), "label": [0, 1] * 5}), pictures())
+    assert pq.ParquetFile(ref.uri).num_row_groups == 4
+    assert np.array_equal(tensor_values(open_snapshot(ref)["picture"]), values)
 
 
 @pytest.mark.parametrize("cells", ["tensor", "nested"])
@@ -207,3 +232,32 @@ def test_any_fsspec_store_will_do(take):
     ref = take(flight_rows(), store="memory://snapshots")
     assert ref.uri.startswith("memory://snapshots/case/")
     assert open_snapshot(ref).num_rows == 10
+
+
+def test_a_run_killed_before_the_rename_leaves_no_snapshot_and_the_next_run_makes_it(tmp_path):
+    code = (
+        "import os, signal, sys; from pathlib import Path; from fsspec.implementations.local import LocalFileSystem\n"
+        "sys.path.insert(0, sys.argv[2]); from data_cases import flights; from pipelines.data.snapshot import *\n"
+        "if sys.argv[3] == 'kill': LocalFileSystem.mv = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "folder = Path(sys.argv[1]); print(take_snapshot(flights(), folder, str(folder / 'store'), None).uri)"
+    )
+    (tmp_path / "model.py").write_text("from data_cases import flight_rows\ndef load(): return flight_rows()\n")
+
+    def run(how):
+        command = [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent), how]
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+    assert run("kill").returncode == -signal.SIGKILL
+    assert not list((tmp_path / "store" / "case").glob("*.parquet"))
+    uri = run("live").stdout.strip()
+    assert hashlib.sha256(Path(uri).read_bytes()).hexdigest() == Path(uri).stem
+
+
+def test_many_at_once_make_one_file(take, tmp_path):
+    table = flight_rows()
+    take(table)
+    store = tmp_path / "shared"
+    with ThreadPoolExecutor(6) as pool:
+        refs = list(pool.map(lambda _: take_snapshot(flights(), tmp_path, str(store), None), range(12)))
+    assert len({ref.uri for ref in refs}) == 1
+    assert [path.name for path in (store / "case").iterdir()] == [Path(refs[0].uri).name]
