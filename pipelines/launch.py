@@ -14,7 +14,7 @@ from pipelines.settings import Settings
 from pipelines.usecase import load_usecase
 
 if TYPE_CHECKING:
-    from pipelines.release.release import Promotion, Rollback
+    from pipelines.release.releases import Promotion, Rollback
 
 
 class StateNotWritable(MlopsError):
@@ -58,7 +58,7 @@ def resume_request(settings: Settings, run_id: str) -> RunRequest:
 def roll_back(settings: Settings, name: str, environment: str, reason: str) -> "Rollback":
     """Commit the release before this one, and let the registry's alias follow."""
     from pipelines.release.registry import set_alias
-    from pipelines.release.release import open_releases
+    from pipelines.release.releases import open_releases
 
     done = open_releases(settings).rollback(name, environment, reason)
     alias = "production" if environment == "production" else "champion"
@@ -68,7 +68,7 @@ def roll_back(settings: Settings, name: str, environment: str, reason: str) -> "
 
 def propose(settings: Settings, name: str, force: bool = False) -> "Promotion":
     """Put staging's release of a use case on a branch for production."""
-    from pipelines.release.release import open_releases
+    from pipelines.release.releases import open_releases
 
     return open_releases(settings).propose_promotion(name, force=force)
 
@@ -76,7 +76,7 @@ def propose(settings: Settings, name: str, force: bool = False) -> "Promotion":
 def merge(settings: Settings, promotion: "Promotion") -> str:
     """Merge a promotion: from now on production runs it."""
     from pipelines.release.registry import set_alias
-    from pipelines.release.release import open_releases
+    from pipelines.release.releases import open_releases
 
     commit = open_releases(settings).merge_promotion(promotion)
     set_alias(settings.tracking_uri, promotion.release.model.split("/")[0], "production", promotion.release.version)

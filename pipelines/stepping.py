@@ -18,7 +18,7 @@ from pipelines.training.tracking import Journal, Record, TrackingUnavailable, pu
 from pipelines.usecase import UseCase, load_usecase
 
 if TYPE_CHECKING:
-    from pipelines.release.release import Releases
+    from pipelines.release.releases import Releases
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Step:
     @cached_property
     def releases(self) -> "Releases":
         """The releases in the Git repository that this run would release to."""
-        from pipelines.release.release import open_releases
+        from pipelines.release.releases import open_releases
 
         return open_releases(self.settings)
 

@@ -252,7 +252,7 @@ def _address(story: Story, usecase: str) -> tuple[str, dict[str, Any]]:
     """The model's URL, and real instances to ask it about: those its Bento was checked with."""
     from pipelines.embedded.platform import status
     from pipelines.release.package import fetch_bento
-    from pipelines.release.release import open_releases
+    from pipelines.release.releases import open_releases
 
     release = open_releases(story.settings).current(usecase, "staging")
     model = next(m for m in status(story.settings).models if (m.usecase, m.environment) == (usecase, "staging"))

@@ -69,8 +69,8 @@ def fetch_bento(store: Path, image: str) -> Path:
     listing = sums.read_text(encoding="utf-8")
     if _sha256(listing.encode()) != digest:
         raise BentoCorrupted(f"{sums} does not hash to {digest[:12]}")
-    expected = dict(reversed(line.split("  ", 1)) for line in listing.splitlines())
-    actual = dict(reversed(line.split("  ", 1)) for line in checksums(folder).splitlines())
+    expected = _by_path(listing)
+    actual = _by_path(checksums(folder))
     for path in sorted(expected.keys() | actual.keys()):
         if expected.get(path) != actual.get(path):
             problem = "is missing" if path not in actual else "was added" if path not in expected else "was changed"
@@ -82,6 +82,10 @@ def checksums(folder: Path) -> str:
     """One `sha256sum` line per file, in path order. Compiled caches are no part of a Bento."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     return "".join(f"{_sha256(path.read_bytes())}  {path.relative_to(folder).as_posix()}\n" for path in files)
+
+
+def _by_path(listing: str) -> dict[str, str]:
+    return {path: digest for digest, path in (line.split("  ", 1) for line in listing.splitlines())}
 
 
 def serving_requirements() -> list[str]:

@@ -1,0 +1,1 @@
+"""From an accepted model to a commit: registry, Bento, release.yaml."""

@@ -1,0 +1,273 @@
+"""The acts on releases: bump, roll back, promote. Each is one commit; what happened before is read from the history.
+
+Trailers say in every commit what it did, for machines as for people:
+
+    release(flight-delays): 6 → 7 in staging          rollback(flight-delays): 7 → 6 in staging
+
+    Bento: flight-delays:7                             Bento: flight-delays:6
+    Image-Digest: sha256:…                             Withdrawn: flight-delays:7
+    Model: flight-delays/7                             Reverts: 5d2f…
+    MLflow-Run: 0c1f…                                  Reason: roc_auc fell
+    Data: 3fa9…   Code: 1a2b…   Reason: schedule
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from pipelines.errors import MlopsError
+from pipelines.release.git import Commit, Repository, Tree
+from pipelines.release.release import RELEASE_PATH, Release, ReleaseInvalid, release_path
+from pipelines.settings import Settings
+
+Kind = Literal["release", "rollback", "promotion"]
+
+
+class ReleaseWithdrawn(MlopsError):
+    """This version was rolled back here, and is not released again unless forced."""
+
+
+class NothingReleased(MlopsError):
+    """There is no release in this environment."""
+
+
+class NothingToRollBack(MlopsError):
+    """There is no earlier release that could be restored."""
+
+
+class AlreadyPromoted(MlopsError):
+    """Production has this release already."""
+
+
+class NotForProduction(MlopsError):
+    """Production only runs what staging has run, from committed code."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One commit that changed what an environment runs."""
+
+    usecase: str
+    environment: str
+    commit: str
+    time: datetime
+    kind: Kind
+    release: Release
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rollback:
+    commit: str
+    withdrawn: Release
+    restored: Release
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A proposed release for production, on a branch of its own."""
+
+    usecase: str
+    branch: str
+    commit: str
+    diff: str
+    release: Release
+
+
+def open_releases(settings: Settings) -> "Releases":
+    """The releases in the repository that these settings name."""
+    return Releases(Repository(settings.remote, settings.branch, settings.home / "cache" / "releases.git"))
+
+
+class Releases:
+    """What a repository releases, and the ways to change it."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+
+    def current(self, usecase: str, environment: str) -> Release | None:
+        """What is released now; asks the remote."""
+        head = self.repository.fetch()
+        return _read(Tree(self.repository, head), usecase, environment)
+
+    def all(self, at: str) -> tuple[dict[tuple[str, str], Release], dict[str, str]]:
+        """Every release at a commit by (use case, environment), and path → problem of those that cannot be read."""
+        found, problems = {}, {}
+        for path in self.repository.list_paths("apps", at):
+            match = RELEASE_PATH.match(path)
+            if match:
+                try:
+                    text = self.repository.read(path, at) or ""
+                    found[match["usecase"], match["environment"]] = Release.from_yaml(text, path)
+                except ReleaseInvalid as error:
+                    problems[path] = error.message
+        return found, problems
+
+    def history(self, usecase: str, environment: str) -> list[Deployment]:
+        """Every commit that changed this release, newest first. Asks the remote."""
+        return self._history(self.repository.fetch(), usecase, environment)
+
+    def withdrawn(self, usecase: str, environment: str) -> set[str]:
+        """The Bentos that were rolled back here and not released again since."""
+        return self._withdrawn(self.repository.fetch(), usecase, environment)
+
+    def bump(self, usecase: str, environment: str, release: Release, reason: str, force: bool = False) -> str | None:
+        """Commit this release. None when it is what is released already."""
+        path = release_path(usecase, environment)
+
+        def change(tree: Tree) -> tuple[dict[str, str | None], str] | None:
+            current = _read(tree, usecase, environment, tolerant=True)
+            if current == release:
+                return None
+            if not force and release.bento in self._withdrawn(tree.sha, usecase, environment):
+                raise ReleaseWithdrawn(
+                    f"{release.bento} was rolled back in {environment} and is not released again",
+                    hint="train a new version, or use --force if you are sure",
+                )
+            step = f"{current.version} → {release.version}" if current else f"first release, {release.version}"
+            return {path: release.to_yaml()}, _message("release", usecase, f"{step} in {environment}", release, reason)
+
+        return self.repository.commit(change)
+
+    def rollback(self, usecase: str, environment: str, reason: str) -> Rollback:
+        """Commit the newest earlier release that was not itself withdrawn; again goes further back, never forward."""
+        path = release_path(usecase, environment)
+        done: list[tuple[Release, Release]] = []
+
+        def change(tree: Tree) -> tuple[dict[str, str | None], str]:
+            current = _read(tree, usecase, environment)
+            if current is None:
+                raise NothingReleased(f"{usecase} has no release in {environment}")
+            history = self._history(tree.sha, usecase, environment)
+            bad = self._withdrawn(tree.sha, usecase, environment) | {current.bento}
+            earlier = next((deployment for deployment in history if deployment.release.bento not in bad), None)
+            if earlier is None:
+                raise NothingToRollBack(
+                    f"{usecase} has no earlier release in {environment} than {current.bento}",
+                    hint="to stop serving it, delete its release.yaml in a commit",
+                )
+            done[:] = [(current, earlier.release)]
+            trailers = {"Withdrawn": current.bento, "Reverts": history[0].commit}
+            step = f"{current.version} → {earlier.release.version} in {environment}"
+            message = _message("rollback", usecase, step, earlier.release, reason, trailers)
+            return {path: earlier.release.to_yaml()}, message
+
+        commit = self.repository.commit(change)
+        withdrawn, restored = done[0]
+        return Rollback(commit or "", withdrawn, restored)
+
+    def propose_promotion(
+        self, usecase: str, source: str = "staging", target: str = "production", force: bool = False
+    ) -> Promotion:
+        """Put the source's release on the branch promote/<use case>, as one commit on top of the main branch."""
+        branch = f"promote/{usecase}"
+        proposed: list[Release] = []
+
+        def change(tree: Tree) -> tuple[dict[str, str | None], str]:
+            release = self._promotable(tree, usecase, source, target, force)
+            proposed[:] = [release]
+            return {release_path(usecase, target): release.to_yaml()}, _promotion_message(
+                tree, usecase, target, release
+            )
+
+        commit = self.repository.commit(change, branch=branch) or ""
+        diff = self.repository.diff(f"{commit}^", commit)
+        return Promotion(usecase, branch, commit, diff, proposed[0])
+
+    def merge_promotion(self, promotion: Promotion, target: str = "production") -> str:
+        """Bring a proposed release to the main branch, if staging still stands behind it; the branch goes away."""
+
+        def change(tree: Tree) -> tuple[dict[str, str | None], str] | None:
+            if promotion.release.bento not in {
+                d.release.bento for d in self._history(tree.sha, promotion.usecase, "staging")
+            }:
+                raise NotForProduction(f"staging has never run {promotion.release.bento}")
+            if promotion.release.bento in self._withdrawn(tree.sha, promotion.usecase, "staging"):
+                raise NotForProduction(f"{promotion.release.bento} was rolled back in staging meanwhile")
+            message = _promotion_message(tree, promotion.usecase, target, promotion.release)
+            return {release_path(promotion.usecase, target): promotion.release.to_yaml()}, message
+
+        commit = self.repository.commit(change)
+        self.repository.delete_branch(promotion.branch)
+        return commit or self.repository.fetch()
+
+    def _promotable(self, tree: Tree, usecase: str, source: str, target: str, force: bool) -> Release:
+        release = _read(tree, usecase, source)
+        if release is None:
+            raise NothingReleased(f"{usecase} has no release in {source}", hint=f"`mlops run {usecase}` makes one")
+        if _read(tree, usecase, target, tolerant=True) == release:
+            raise AlreadyPromoted(f"{target} already runs {release.bento}")
+        if release.code.endswith("+dirty") and not force:
+            raise NotForProduction(
+                f"{release.bento} was made from uncommitted code ({release.code}), which nobody could reproduce",
+                hint="commit, run the pipeline again, and promote that; or use --force",
+            )
+        return release
+
+    def _history(self, at: str, usecase: str, environment: str) -> list[Deployment]:
+        path = release_path(usecase, environment)
+        deployments = []
+        for commit in self.repository.log(path, at):
+            text = self.repository.read(path, commit.sha)
+            if text is None:
+                continue
+            try:
+                release = Release.from_yaml(text, path)
+            except ReleaseInvalid:
+                continue
+            kind = _kind(commit)
+            reason = commit.trailers.get("Reason", commit.subject)
+            deployments.append(Deployment(usecase, environment, commit.sha, commit.time, kind, release, reason))
+        return deployments
+
+    def _withdrawn(self, at: str, usecase: str, environment: str) -> set[str]:
+        withdrawn: set[str] = set()
+        for commit in reversed(self.repository.log(release_path(usecase, environment), at)):
+            if "Withdrawn" in commit.trailers:
+                withdrawn.add(commit.trailers["Withdrawn"])
+            else:
+                withdrawn.discard(commit.trailers.get("Bento", ""))
+        return withdrawn
+
+
+def _read(tree: Tree, usecase: str, environment: str, tolerant: bool = False) -> Release | None:
+    path = release_path(usecase, environment)
+    text = tree.read(path)
+    if text is None:
+        return None
+    try:
+        return Release.from_yaml(text, path)
+    except ReleaseInvalid:
+        if tolerant:
+            return None
+        raise
+
+
+def _kind(commit: Commit) -> Kind:
+    if "Withdrawn" in commit.trailers:
+        return "rollback"
+    return "promotion" if commit.subject.startswith("promote(") else "release"
+
+
+def _promotion_message(tree: Tree, usecase: str, target: str, release: Release) -> str:
+    current = _read(tree, usecase, target, tolerant=True)
+    step = f"{current.version} → {release.version}" if current else f"first release, {release.version}"
+    return _message("promote", usecase, f"{step} in {target}", release, "promotion of staging's release")
+
+
+def _message(
+    act: str, usecase: str, step: str, release: Release, reason: str, trailers: dict[str, str] | None = None
+) -> str:
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in release.metrics.items())
+    lines = {
+        "Bento": release.bento,
+        "Image-Digest": release.digest,
+        "Model": release.model,
+        "MLflow-Run": release.run,
+        "Data": release.data,
+        "Code": release.code,
+        **(trailers or {}),
+        "Reason": " ".join(reason.split()),
+    }
+    body = f"{metrics}\n\n" if metrics else ""
+    return f"{act}({usecase}): {step}\n\n{body}" + "\n".join(f"{key}: {value}" for key, value in lines.items()) + "\n"
