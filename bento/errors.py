@@ -1,0 +1,13 @@
+"""The server's own errors; nothing here knows the pipeline's."""
+
+
+class BentoError(Exception):
+    """Something is wrong with the packed model or with a request."""
+
+
+class ModelFileMissing(BentoError):
+    """A file of the model folder is not there."""
+
+
+class ModelFileBroken(BentoError):
+    """A file of the model folder cannot be read, or does not fit its signature."""

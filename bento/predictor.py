@@ -1,0 +1,77 @@
+"""A model with everything its answers carry: class names, ids, release, counts."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from bento.ids import PredictionIds
+from bento.runtime import Columns, Model
+from bento.signature import PROVENANCE_FILE, ClassName, Provenance, Signature
+
+
+class Predictor:
+    """Answers columns with the JSON body of a response."""
+
+    def __init__(self, model: Model, provenance: Provenance) -> None:
+        self.model = model
+        self.provenance = provenance
+        self.signature: Signature = model.signature
+        self._ids = PredictionIds(provenance.bento)
+        self._classes = list(self.signature.classes or ())
+        self._keys = [class_key(name) for name in self._classes]
+        self._release = orjson.Fragment(orjson.dumps(release_info(provenance)))
+        self._counters = _prediction_counters(self._keys or ["value"])
+
+    @classmethod
+    def load(cls, folder: Path) -> "Predictor":
+        return cls(Model.load(folder), Provenance.read(folder / PROVENANCE_FILE))
+
+    def answer(self, columns: Columns) -> bytes:
+        """Run the model; the response's body, `predictions` and `ids` in the instances' order."""
+        outputs = self.model.run(columns)
+        if self._classes:
+            best = outputs.argmax(axis=1)
+            predictions: list[dict[str, Any]] = [
+                {"label": self._classes[top], "probabilities": dict(zip(self._keys, row, strict=True))}
+                for top, row in zip(best, outputs, strict=True)
+            ]
+            for position, count in zip(*np.unique(best, return_counts=True), strict=True):
+                self._counters[position].inc(int(count))
+        else:
+            predictions = [{"value": value} for value in outputs[:, 0]]
+            self._counters[0].inc(len(outputs))
+        return orjson.dumps(
+            {"predictions": predictions, "ids": self._ids.make(len(outputs)), "release": self._release},
+            option=orjson.OPT_SERIALIZE_NUMPY,
+        )
+
+
+def class_key(name: ClassName) -> str:
+    """A class's name as a JSON key: false, 7 or Sneaker."""
+    return str(name).lower() if isinstance(name, bool) else str(name)
+
+
+def release_info(provenance: Provenance) -> dict[str, str | None]:
+    """Where an answer comes from. The commit is known where the platform tells it by MLOPS_RELEASE_COMMIT."""
+    return {
+        "bento": provenance.bento,
+        "model": provenance.model,
+        "run": provenance.run,
+        "data": provenance.data,
+        "code": provenance.code,
+        "environment": os.environ.get("MLOPS_ENVIRONMENT") or None,
+        "commit": os.environ.get("MLOPS_RELEASE_COMMIT") or None,
+    }
+
+
+def _prediction_counters(labels: list[str]) -> list[Any]:
+    """One cached child a label: looking a child up costs more than counting."""
+    from prometheus_client import REGISTRY, Counter
+
+    name = "model_predictions_total"
+    counter = REGISTRY._names_to_collectors.get(name)  # a second model in one process, as in tests
+    counter = counter or Counter(name, "Predictions by the label they gave", ["label"])
+    return [counter.labels(label=label) for label in labels]  # type: ignore[attr-defined]

@@ -1,0 +1,211 @@
+"""Serve an unpacked Bento: `cd <bento>/src && python -m bento.server --port 3000`.
+
+The same in a container and on a laptop. BentoML's app runs under plain uvicorn; around it is what a rollout needs:
+a server can wait in standby until its version is the active one, and on SIGTERM it drains: it says so on /readyz,
+takes no new connections, ends every kept-alive one with its next answer, and leaves when all are gone.
+
+Two servers may share one inherited listening socket (`--fd`): the new one begins to accept, the old one stops, and no
+connection is refused or cut in between.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+STANDBY_POLL_SECONDS = 0.02
+CANNOT_START = 3
+BACKLOG = 2048
+
+
+class Drainable:
+    """Wraps an ASGI app: while draining, /readyz is 503 and every response closes its connection."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.draining = False
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if not self.draining or scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_and_close(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
+            await send(message)
+
+        if scope["path"] == "/readyz":
+            await send_and_close({"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await self.app(scope, receive, send_and_close)
+
+
+class ModelServer:
+    """One model's server process."""
+
+    def __init__(self, options: argparse.Namespace, app: Drainable) -> None:
+        import uvicorn
+
+        self.options = options
+        self.app = app
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            timeout_keep_alive=75,
+            backlog=BACKLOG,
+        )
+        config.load()
+        self.uvicorn = uvicorn.Server(config)
+        self.uvicorn.lifespan = config.lifespan_class(config)
+        self.public: asyncio.Server | None = None
+        self.private_port = 0
+        self.stopping = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Until drained after SIGTERM or SIGINT."""
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sign, self.stopping.set)
+        private = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.private_port = private.getsockname()[1]
+        await self.uvicorn.startup(sockets=[private])
+        ticking = asyncio.create_task(self._tick())
+        self._tell("standby")
+        if await self._becomes_active():
+            self.public = await loop.create_server(self._protocol, sock=self._public_socket(), backlog=BACKLOG)
+            self._tell("active")
+            await self.stopping.wait()
+            await self._drain()
+        ticking.cancel()
+        await self.uvicorn.shutdown()
+
+    async def _becomes_active(self) -> bool:
+        """Wait until the standby file names this server; False when it is stopped before."""
+        if self.options.standby is None:
+            return True
+        while not self.stopping.is_set():
+            with contextlib.suppress(OSError):
+                if self.options.standby.read_text(encoding="utf-8").strip() == self.options.name:
+                    return True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stopping.wait(), STANDBY_POLL_SECONDS)
+        return False
+
+    async def _drain(self) -> None:
+        """Not ready any more; then no new connections; then those there are end with their next answer."""
+        self.app.draining = True
+        self._tell("draining")
+        if self.options.drain_delay:
+            await asyncio.sleep(self.options.drain_delay)
+        assert self.public is not None  # noqa: S101 - only an active server drains
+        self.public.close()
+        deadline = asyncio.get_running_loop().time() + self.options.drain_timeout
+        while self.uvicorn.server_state.connections and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.05)
+
+    async def _tick(self) -> None:
+        """uvicorn's own housekeeping, such as the Date header."""
+        counter = 0
+        while True:
+            counter = (counter + 1) % 864_000
+            await self.uvicorn.on_tick(counter)
+            await asyncio.sleep(0.1)
+
+    def _protocol(self) -> asyncio.Protocol:
+        config = self.uvicorn.config
+        made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+            config=config, server_state=self.uvicorn.server_state, app_state=self.uvicorn.lifespan.state
+        )
+        return made
+
+    def _public_socket(self) -> socket.socket:
+        if self.options.fd is not None:
+            return socket.socket(fileno=self.options.fd)
+        return socket.create_server((self.options.host, self.options.port), backlog=BACKLOG)
+
+    def _tell(self, state: str) -> None:
+        if self.options.state is None:
+            return
+        told = {"pid": os.getpid(), "private_port": self.private_port, "state": state}
+        temporary = self.options.state.with_name(f".{self.options.state.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(told), encoding="utf-8")
+        temporary.replace(self.options.state)
+
+
+def load_bento(folder: Path) -> Any:
+    """The Bento's ASGI app, with the Bento's real name and version in BentoML's metrics."""
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    import yaml
+    from bentoml._internal.container import BentoMLContainer
+    from bentoml._internal.context import server_context
+    from bentoml._internal.server.metrics.prometheus import PrometheusClient
+
+    described = yaml.safe_load((folder / "bento.yaml").read_text(encoding="utf-8"))
+    # One process serves one model: its metrics need no files that several processes share, and cost a third.
+    BentoMLContainer.metrics_client.set(PrometheusClient(multiproc=False))
+    server_context.bento_name = described["name"]
+    server_context.bento_version = described["version"]
+    server_context.service_name = described["name"]
+    server_context.service_type = "entry_service"
+    server_context.service_routes = ["/predict"]
+    sys.path.insert(0, str(folder / "src"))
+    from service import Service  # type: ignore[import-not-found]
+
+    return Service.to_asgi(is_main=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until stopped; exit status 3 when the model cannot be loaded."""
+    options = _parse(arguments)
+    try:
+        app = Drainable(load_bento(options.bento))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it keeps the model from serving
+        print(f"{options.bento}: cannot be loaded: {type(error).__name__}: {error}", file=sys.stderr)
+        return CANNOT_START
+    return _run(options, app)
+
+
+def _run(options: argparse.Namespace, app: Drainable) -> int:
+    import uvloop
+
+    async def serve() -> None:
+        await ModelServer(options, app).serve()
+
+    uvloop.run(serve())
+    return 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bento.server", description="Serve an unpacked Bento.")
+    parser.add_argument(
+        "--bento", type=Path, default=Path.cwd().parent, help="the unpacked Bento (default: the parent of this folder)"
+    )
+    parser.add_argument("--name", default="", help="this server's name, which the standby file names when it is active")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=3000)
+    parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of host and port")
+    parser.add_argument("--standby", type=Path, help="accept nothing until this file's text is --name")
+    parser.add_argument("--state", type=Path, help="where to say pid, private port and state, as JSON")
+    parser.add_argument(
+        "--drain-delay", type=float, default=0.0, help="seconds to go on accepting after SIGTERM, not ready"
+    )
+    parser.add_argument(
+        "--drain-timeout", type=float, default=30.0, help="seconds after which idle connections are cut"
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""One BentoML service for every ONNX use case: the app of `bento.app`, mounted beside BentoML's probes and metrics.
+
+A Bento's `src/` holds `service.py` (made by `entry_point`), this package and the model folder.
+"""
+
+import gc
+from pathlib import Path
+from typing import Any
+
+from bento.app import DEFAULT_BODY_LIMIT, ModelApp
+from bento.predictor import Predictor
+
+MODEL_FOLDER = "model"
+
+
+def entry_point(name: str, *, timeout_seconds: float) -> str:
+    """The text of a Bento's service.py."""
+    return (
+        "from pathlib import Path\n\n"
+        "from bento.service import model_service\n\n"
+        f"Service = model_service({name!r}, Path(__file__).parent, timeout_seconds={timeout_seconds:g})\n"
+    )
+
+
+def model_service(name: str, source: Path, *, timeout_seconds: float = 10, body_limit: int = DEFAULT_BODY_LIMIT) -> Any:
+    """The BentoML service of the model folder beside `source`'s service.py.
+
+    BentoML keeps every request's context for the length of the timeout, writes an access log and makes spans that
+    nobody reads; a short timeout and no log or spans halve the cost of a request. Its metrics stay.
+    """
+    import bentoml
+
+    api = ModelApp(body_limit)
+
+    @bentoml.service(
+        name=name,
+        workers=1,
+        traffic={"timeout": timeout_seconds, "max_concurrency": 256},
+        logging={"access": {"enabled": False}},
+        tracing={"excluded_urls": "/.*"},
+    )
+    @bentoml.asgi_app(api.app, path="/")
+    class ModelService:
+        """Loads the model when a worker starts; a model that cannot load keeps the worker from getting ready."""
+
+        def __init__(self) -> None:
+            api.predictor = Predictor.load(source / MODEL_FOLDER)
+            # What is loaded now stays for ever: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 50, 1000)
+
+    return ModelService
