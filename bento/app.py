@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import orjson
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from bento.predictor import Predictor
 
 DEFAULT_BODY_LIMIT = 16 * 1024 * 1024
+METHODS = {"/predict": "POST", "/signature": "GET", "/openapi.json": "GET"}
 PARSERS = {"application/json": parse_json, "application/octet-stream": parse_bytes}
 
 log = logging.getLogger("bento")
@@ -39,7 +39,7 @@ class ModelApp:
                 Route("/openapi.json", self.openapi, methods=["GET"]),
                 Route("/{path:path}", _not_found, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
             ],
-            exception_handlers={HTTPException: _http_problem, Exception: _unexpected},
+            exception_handlers={Exception: _unexpected},
         )
 
     async def predict(self, request: Request) -> Response:  # noqa: PLR0911 - one a kind of fault
@@ -102,13 +102,6 @@ async def _not_found(request: Request) -> Response:
     return problem(
         404, f"{request.url.path} does not exist; the API is POST /predict, GET /signature, GET /openapi.json"
     )
-
-
-async def _http_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-    answer = problem(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
-    answer.headers.update(error.headers or {})
-    return answer
 
 
 async def _unexpected(_: Request, __: Exception) -> Response:

@@ -60,14 +60,16 @@ class Step:
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
         artifacts: Mapping[str, str] | None = None,
+        aliases: Mapping[str, str] | None = None,
     ) -> None:
-        """Remember this of the step; `artifacts` maps files or folders to where they go in MLflow."""
+        """Remember this of the step; `artifacts` maps files or folders to where they go in MLflow, `aliases` to models."""
         self.remembered |= {
             "summary": summary,
             "params": dict(params or {}),
             "metrics": dict(metrics or {}),
             "tags": dict(tags or {}),
             "artifacts": dict(artifacts or {}),
+            "aliases": dict(aliases or {}),
         }
 
     def give(self, result: Document, path: Path) -> None:

@@ -16,7 +16,7 @@ from pipelines.evaluation.card import Lineage, write_card
 from pipelines.evaluation.evaluate import Evaluation
 from pipelines.evaluation.gate import Verdict, judge
 from pipelines.release.package import PackedBento, pack
-from pipelines.release.registry import ModelVersion, download_model, set_alias
+from pipelines.release.registry import ModelVersion, download_model
 from pipelines.release.registry import register as register_model
 from pipelines.release.release import Release
 from pipelines.stepping import Step
@@ -179,10 +179,10 @@ def release(step: Step, data: DataRef, evaluation: Evaluation, version: ModelVer
     )
     name, environment = step.usecase.name, step.request.environment
     commit = step.releases.bump(name, environment, wanted, step.request.reason, force=step.request.force)
-    set_alias(step.settings.tracking_uri, name, "champion", version.version)
     step.log(
         summary=f"commit {commit[:9]} in {environment}" if commit else f"already released in {environment}",
         tags={"commit": commit or "", "environment": environment},
+        aliases={"champion": str(version)},
     )
     return wanted
 

@@ -49,7 +49,8 @@ class PackedBento(Document):
 def pack(usecase: UseCase, model: Path, provenance: Provenance, store: Path) -> PackedBento:
     """Build a Bento around the model folder and put it into the store, whole or not at all."""
     store.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=store, prefix=".packing-") as scratch:
+    # Not in the store: BentoML refuses to build below a folder whose name begins with a dot.
+    with tempfile.TemporaryDirectory(prefix="packing-") as scratch:
         context = _build_context(usecase, model, provenance, Path(scratch) / "context")
         built = _build(usecase, provenance, context, Path(scratch) / "home")
         return _keep(built, usecase.name, provenance.bento, store)
@@ -99,9 +100,8 @@ def serving_requirements() -> list[str]:
 
 
 def _build_context(usecase: UseCase, model: Path, provenance: Provenance, context: Path) -> Path:
-    from bento.service import entry_point
-
     import bento
+    from bento.service import entry_point
 
     shutil.copytree(Path(bento.__file__).parent, context / "bento", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(model, context / "model")
@@ -152,7 +152,10 @@ def _keep(built: Path, name: str, tag: str, store: Path) -> PackedBento:
         target.parent.mkdir(parents=True, exist_ok=True)
         sums = target.with_name(f"{digest}.sums")
         sums.write_text(listing, encoding="utf-8")
-        built.rename(target)
+        with tempfile.TemporaryDirectory(dir=store, prefix=".packing-") as scratch:
+            whole = Path(scratch) / digest
+            shutil.copytree(built, whole)
+            whole.rename(target)
     return PackedBento(tag=tag, image=f"{STORE_NAME}/{name}@sha256:{digest}")
 
 

@@ -39,6 +39,7 @@ class Record(Document):
     metrics: dict[str, float] = {}
     tags: dict[str, str] = {}
     artifacts: dict[str, str] = {}
+    aliases: dict[str, str] = {}
     result: dict[str, Any] | None = None
 
 
@@ -159,6 +160,9 @@ def _log(client: "MlflowClient", run: str, record: Record) -> None:
             client.log_artifacts(run, source, target)
         elif path.exists():
             client.log_artifact(run, source, target)
+    for alias, model in record.aliases.items():
+        name, version = model.rsplit("/", 1)
+        client.set_registered_model_alias(name, alias, version)
     if record.event == "run" and record.tags.get("status") in ("FINISHED", "FAILED", "KILLED"):
         client.set_terminated(run, status=record.tags["status"])
 
