@@ -1,6 +1,7 @@
 """One port for each use case and environment, the same after every restart."""
 
 import json
+import threading
 from pathlib import Path
 
 from pipelines.documents import write_atomically
@@ -11,33 +12,64 @@ TRIES = 200
 
 
 class Ports:
-    """The ports given out so far, kept in <home>/ports.json."""
+    """The ports given out so far, kept in <home>/ports.json. One process writes it; its threads may share this."""
 
     def __init__(self, home: Path) -> None:
         self.path = home / "ports.json"
+        self._lock = threading.Lock()
 
     @property
     def base(self) -> int:
         return int(self._read().get("base", DEFAULT_BASE))
 
     def set_base(self, base: int) -> None:
-        """Begin anew at this port."""
-        write_atomically(self.path, json.dumps({"base": base}))
+        """Give ports from here on; those given from another base are forgotten."""
+        if base != self.base or not self.path.is_file():
+            write_atomically(self.path, json.dumps({"base": base}))
 
     def known(self, name: str) -> int | None:
         """The port that was given to this name, if any."""
-        port = self._read().get(name)
-        return int(port) if port else None
+        return self._read().get(name)
 
     def candidates(self, name: str) -> list[int]:
         """The ports to try, best first: the one it had, then those nobody has."""
-        taken = {int(port) for key, port in self._read().items() if key not in ("base", name)}
-        own = self.known(name)
+        given = self._read()
+        taken = {port for key, port in given.items() if key not in ("base", name)}
+        own = given.get(name)
         free = [port for port in range(self.base, min(self.base + TRIES, 65536)) if port not in taken]
         return [own, *(port for port in free if port != own)] if own else free
 
     def remember(self, name: str, port: int) -> None:
-        write_atomically(self.path, json.dumps(self._read() | {name: port}, indent=2))
+        with self._lock:
+            write_atomically(self.path, json.dumps(self._read() | {name: port}, indent=2))
 
     def _read(self) -> dict[str, int]:
         return json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
+
+
+def holder(port: int) -> str:
+    """` by <program> (pid <pid>)` for a port of this machine, as far as this user may know; else nothing."""
+    import psutil
+
+    try:
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
+            if listens and connection.pid:
+                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except psutil.Error:
+        return ""
+    return ""
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen there now."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True

@@ -1,38 +1,49 @@
-"""Make the servers what Git says. It looks at the origin's branch and at nothing else.
+"""Make the servers what Git says: `python -m pipelines.embedded.reconciler`, started by the supervisor.
 
-    python -m pipelines.embedded.reconciler        (started by the supervisor; settings from the environment)
-
-What is wanted is read from the release.yaml files at the branch's head, what runs from the supervisor and the state
-files, never from memory: killed at any point, the next one goes on from there. Every target is rolled out on its own,
-so that one bad model never holds up the others.
+It looks at the origin's branch and at nothing else. What is wanted is read from the release.yaml files at the branch's
+head, what runs from the supervisor and the files in <home>/run, never from memory: killed at any point, the next one
+goes on from there. Every target is rolled out on its own, so one bad model never holds up the others.
 """
 
+import os
+import re
 import signal
 import sys
 import threading
 import time
 from types import FrameType
 
+from pipelines.embedded.control import Supervisor, Watched
+from pipelines.embedded.head import Head
+from pipelines.embedded.ports import Ports
 from pipelines.embedded.records import (
     RECONCILER_FILE,
     Failure,
+    Outcome,
     ReconcilerState,
     RolloutRecord,
     RunFiles,
     Target,
     append_rollout,
+    run_folder,
 )
-from pipelines.embedded.rollout import Rollout
-from pipelines.embedded.supervisor import RECONCILER, Supervisor, SupervisorDown, run_folder
+from pipelines.embedded.rollout import DRAIN_SECONDS, Rollout, Superseded
 from pipelines.errors import MlopsError
+from pipelines.release.git import Repository
 from pipelines.release.release import Release, release_path
-from pipelines.release.releases import Releases, open_releases
+from pipelines.release.releases import Releases
 from pipelines.settings import Settings
 
 POLL_SECONDS = 0.2
+TIDY_SECONDS = 1.0
 SERVED = ("staging", "production")
 FIRST_RETRY_SECONDS = 30.0
 LONGEST_RETRY_SECONDS = 300.0
+NAME = re.compile(r"^[a-z0-9][a-z0-9-]*$")
+NAME_RULE = "a use case's folder is named by small letters, digits and dashes"
+SERVER_NAME = re.compile(r"^(?P<usecase>[^.]+)\.(?P<environment>[^.]+)\.(?P<version>.+)\.[0-9a-f]{6}$")
+
+Wanted = tuple[Release, str]
 
 
 class Reconciler:
@@ -40,190 +51,251 @@ class Reconciler:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.releases: Releases = open_releases(settings)
+        repository = Repository(settings.remote, settings.branch, settings.home / "cache" / "reconciler.git")
+        self.releases = Releases(repository)
+        self.head = Head(repository)
         self.supervisor = Supervisor(settings.home)
+        self.ports = Ports(settings.home)
         self.files = RunFiles(run_folder(settings.home))
-        self.wanted: dict[Target, tuple[Release, str]] = {}
-        self.failures: dict[Target, Failure] = {}
-        self.state = ReconcilerState()
         self.ended = threading.Event()
+        self.state = ReconcilerState.of(settings.home)
+        self.commit: str | None = None
+        self.wanted: dict[Target, Wanted] | None = None
+        self.problems: list[str] = []
+        self.failures = {failure.target: failure for failure in self.state.failures}
+        self._last_commit = self.state.commit
         self._working: dict[Target, threading.Thread] = {}
-        self._lock = threading.Lock()
+        self._leaving: dict[str, float] = {}
+        self._tidied = 0.0
+        self._lock = threading.RLock()
 
     def run(self) -> None:
-        """Until stopped; whatever goes wrong in one round is told and tried again in the next."""
-        while not self.ended.is_set():
+        """Until stopped, or left alone by a supervisor that was killed. A fault is told, and tried again."""
+        parent = os.getppid()
+        while not self.ended.is_set() and os.getppid() == parent:
             try:
                 self._look()
-                self._act()
-            except SupervisorDown:
-                return
             except MlopsError as error:
-                self._tell(problems=[error.message])
+                self.commit, self.problems = None, [error.message]
+                self._tell()
+            try:
+                self._act()
+            except MlopsError as error:
+                log(error.message)
             self.ended.wait(POLL_SECONDS)
-        for thread in list(self._working.values()):
-            thread.join(timeout=5)
 
     def _look(self) -> None:
-        """Read what is wanted, if the branch has moved."""
-        head = self.releases.repository.remote_head()
-        if head is None or head == self.state.commit:
+        """Read what is wanted, if the branch has moved or the last look failed."""
+        head = self.head.read()
+        if head is None or head == self.commit:
             return
         head = self.releases.repository.fetch()
         found, problems = self.releases.all(head)
         wanted = {}
         for (usecase, environment), release in found.items():
-            if environment in SERVED:
-                commits = self.releases.repository.log(release_path(usecase, environment), head, limit=1)
-                wanted[Target(usecase=usecase, environment=environment)] = (
-                    release,
-                    commits[0].sha if commits else head,
-                )
+            if not NAME.match(usecase):
+                problems[release_path(usecase, environment)] = f"apps/{usecase}: {NAME_RULE}"
+            elif environment in SERVED:
+                target = Target(usecase=usecase, environment=environment)
+                wanted[target] = (release, self._commit_of(release, usecase, environment))
         # A file that cannot be read says nothing about its model: what runs stays.
         for path in problems:
             _, usecase, environment, _ = path.split("/")
             target = Target(usecase=usecase, environment=environment)
-            if target in self.wanted:
-                wanted[target] = self.wanted[target]
-        self.wanted = wanted
-        self._tell(commit=head, problems=sorted(problems.values()))
+            serving = self.files.serving(target)
+            if serving is not None:
+                wanted[target] = (serving.release, serving.commit)
+        with self._lock:
+            self.commit, self.wanted, self.problems = head, wanted, sorted(problems.values())
+            self.failures = {target: failure for target, failure in self.failures.items() if target in wanted}
+            if head != self._last_commit:  # a new commit is a new chance for what failed before
+                self._last_commit = head
+                self.failures = {t: f.model_copy(update={"retry_at": 0.0}) for t, f in self.failures.items()}
         log(f"commit {head[:9]}: {len(wanted)} releases")
 
-    def _act(self) -> None:
-        if self.state.commit is None:
-            return
-        names = [name for name in self.supervisor.names() if name != RECONCILER]
-        served = {target: self.files.active(target) for target in {*self.wanted, *self._targets(names)}}
-        for target, active in served.items():
-            if self._is_working(target):
-                continue
-            wanted = self.wanted.get(target)
-            if wanted is None:
-                self._stop(target, names)
-            elif not self._is_served(target, wanted[0], active, names) and self._may_try(target, wanted[0]):
-                self._begin(target, *wanted)
-            else:
-                self._tidy(target, active, names)
+    def _commit_of(self, release: Release, usecase: str, environment: str) -> str:
+        """The commit that released this: the last that says so; merges only carry it on."""
+        commits = self.releases.repository.log(release_path(usecase, environment), limit=20)
+        named = (commit.sha for commit in commits if commit.trailers.get("Bento") == release.bento)
+        return next(named, commits[0].sha)
 
-    def _is_served(self, target: Target, release: Release, active: str | None, names: list[str]) -> bool:
-        if active is None or active not in names:
+    def _act(self) -> None:
+        """Begin what is missing, stop what is no longer released."""
+        if self.wanted is None:
+            return
+        watched = self.supervisor.watched()
+        servers = {name: server for name, server in watched.items() if SERVER_NAME.match(name)}
+        for target, (release, commit) in self.wanted.items():
+            if not self._is_working(target) and not self._is_served(target, release, servers):
+                if self._may_try(target, release):
+                    self._begin(target, release, commit)
+            elif not self._is_working(target) and target in self.failures:
+                self._forget_failure(target)
+        for target in {_target_of(name) for name in servers} - self.wanted.keys():
+            if not self._is_working(target):
+                self._stop(target)
+        self._tell()
+        if time.monotonic() - self._tidied >= TIDY_SECONDS:
+            self._tidied = time.monotonic()
+            self._tidy(servers)
+
+    def _is_served(self, target: Target, release: Release, servers: dict[str, Watched]) -> bool:
+        serving = self.files.serving(target)
+        if serving is None or not serving.serves(release):
             return False
-        deployed = self.files.deployed(active)
-        return deployed is not None and deployed.release.image == release.image
+        server = servers.get(serving.name)
+        return server is not None and not server.stopped
 
     def _may_try(self, target: Target, release: Release) -> bool:
         failure = self.failures.get(target)
-        return failure is None or failure.digest != release.digest or time.time() >= failure.retry_at
+        return failure is None or failure.image != release.image or time.time() >= failure.retry_at
 
     def _begin(self, target: Target, release: Release, commit: str) -> None:
-        thread = threading.Thread(target=self._roll_out, args=(target, release, commit), name=str(target))
-        self._working[target] = thread
+        thread = threading.Thread(target=self._roll_out, args=(target, release, commit), name=str(target), daemon=True)
+        with self._lock:
+            self._working[target] = thread
         self._tell()
         thread.start()
 
     def _roll_out(self, target: Target, release: Release, commit: str) -> None:
         began = time.monotonic()
-        rollout = Rollout(self.settings, target, release, commit)
-        log(f"{target}: {release.bento} of commit {commit[:9]}")
+
+        def still_wanted() -> bool:
+            now = (self.wanted or {}).get(target)
+            return not self.ended.is_set() and now is not None and now[0].image == release.image
+
+        rollout = Rollout(
+            self.settings, self.supervisor, self.ports, target, release, commit, still_wanted=still_wanted
+        )
+        log(f"{target}: rolling out {release.bento} of commit {commit[:9]}")
+        outcome: Outcome = "live"
+        reason = ""
         try:
             rollout.run()
+            reason = "; ".join(rollout.notes)
+            self._forget_failure(target)
+        except Superseded as error:
+            outcome, reason = "superseded", error.message
+        except MlopsError as error:
+            outcome, reason = "failed", error.message
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this target's alone
-            reason = error.message if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}"
+            outcome, reason = "failed", f"{type(error).__name__}: {error}"
+        if outcome == "failed":
             self._failed(target, release, commit, reason)
-            self._record(target, release, commit, "failed", time.monotonic() - began, reason, rollout.parts)
-            return
+        self._record(target, release, commit, outcome, time.monotonic() - began, reason, rollout.parts)
         with self._lock:
-            self.failures.pop(target, None)
-        self._record(target, release, commit, "live", time.monotonic() - began, "", rollout.parts)
+            self._working.pop(target, None)
+        self._tell()
 
     def _failed(self, target: Target, release: Release, commit: str, reason: str) -> None:
+        before = self.failures.get(target)
+        attempts = before.attempts + 1 if before and before.image == release.image else 1
+        pause = min(FIRST_RETRY_SECONDS * 2 ** (attempts - 1), LONGEST_RETRY_SECONDS)
         with self._lock:
-            before = self.failures.get(target)
-            attempts = before.attempts + 1 if before and before.digest == release.digest else 1
-            pause = min(FIRST_RETRY_SECONDS * 2 ** (attempts - 1), LONGEST_RETRY_SECONDS)
             self.failures[target] = Failure(
                 target=target,
                 commit=commit,
+                head=self._last_commit or commit,
                 bento=release.bento,
-                digest=release.digest,
+                image=release.image,
                 reason=reason,
                 attempts=attempts,
                 retry_at=time.time() + pause,
             )
+
+    def _forget_failure(self, target: Target) -> None:
+        with self._lock:
+            self.failures.pop(target, None)
+        self._tell()
+
+    def _stop(self, target: Target) -> None:
+        """Its release.yaml is gone: no server is the active one, so `_tidy` lets them all go."""
+        serving = self.files.serving(target)
+        if serving is not None:
+            self.files.active_file(target).unlink(missing_ok=True)
+            self._record(target, serving.release, self.commit or "", "stopped", 0.0, "its release.yaml is gone", {})
+
+    def _tidy(self, servers: dict[str, Watched]) -> None:
+        """Let go every server that is neither active nor on its way, and forget those that have gone.
+
+        That is the end of every rollout, and also what makes good for a reconciler that was killed between two steps.
+        """
+        for name, server in servers.items():
+            target = _target_of(name)
+            if self._is_working(target) or self.files.active(target) == name:
+                continue
+            if server.stopped:
+                self.supervisor.remove(name)
+                self.files.forget(name)
+                self._leaving.pop(name, None)
+                continue
+            if name not in self._leaving:
+                self._leaving[name] = time.monotonic()
+                if not self._is_draining(name):
+                    self.supervisor.drain(name)
+            elif time.monotonic() - self._leaving[name] > DRAIN_SECONDS + 10:
+                self.supervisor.drain(name, signal.SIGKILL)
+        self._close_unused(servers)
+
+    def _is_draining(self, name: str) -> bool:
+        state = self.files.state(name)
+        return state is not None and state.state == "draining"
+
+    def _close_unused(self, servers: dict[str, Watched]) -> None:
+        """A port is closed when nothing is released behind it and its last server has gone."""
+        for socket in self.supervisor.sockets():
+            target = _target_of(f"{socket}.x.000000")
+            if target not in (self.wanted or {}) and not any(name.startswith(f"{socket}.") for name in servers):
+                self.supervisor.close(socket)
+
+    def _is_working(self, target: Target) -> bool:
+        thread = self._working.get(target)
+        return thread is not None and (thread.ident is None or thread.is_alive())
 
     def _record(
         self,
         target: Target,
         release: Release,
         commit: str,
-        outcome: str,
+        outcome: Outcome,
         seconds: float,
         reason: str,
         parts: dict[str, float],
     ) -> None:
-        log(f"{target}: {release.bento} {outcome} after {seconds:.2f} s {reason}")
         record = RolloutRecord(
             time=time.time(),
             usecase=target.usecase,
             environment=target.environment,
             commit=commit,
             bento=release.bento,
-            outcome=outcome,  # type: ignore[arg-type]
+            outcome=outcome,
             seconds=round(seconds, 3),
             reason=reason,
             parts=parts,
         )
-        append_rollout(self.settings.home, record)
-        self._working.pop(target, None)
-        self._tell()
-
-    def _stop(self, target: Target, names: list[str]) -> None:
-        """Git has no release of it any more."""
-        for name in names:
-            if name.startswith(f"{target}."):
-                deployed = self.files.deployed(name)
-                self.files.active_file(target).unlink(missing_ok=True)
-                self.supervisor.retire(name)
-                self.files.forget(name)
-                if deployed:
-                    self._record(
-                        target,
-                        deployed.release,
-                        self.state.commit or "",
-                        "stopped",
-                        0.0,
-                        "its release.yaml is gone",
-                        {},
-                    )
         with self._lock:
-            self.failures.pop(target, None)
+            append_rollout(self.settings.home, record)
+        log(f"{target}: {release.bento} {outcome} after {seconds:.1f} s{f': {reason}' if reason else ''}")
 
-    def _tidy(self, target: Target, active: str | None, names: list[str]) -> None:
-        """A server that was left between two versions by a reconciler that was killed."""
-        for name in names:
-            if name.startswith(f"{target}.") and name != active:
-                self.supervisor.retire(name)
-                self.files.forget(name)
-
-    def _targets(self, names: list[str]) -> set[Target]:
-        return {deployed.target for name in names if (deployed := self.files.deployed(name))}
-
-    def _is_working(self, target: Target) -> bool:
-        thread = self._working.get(target)
-        return thread is not None and thread.is_alive()
-
-    def _tell(self, commit: str | None = None, problems: list[str] | None = None) -> None:
+    def _tell(self) -> None:
+        """Write down what is known, when it has changed."""
         with self._lock:
             told = ReconcilerState(
-                commit=commit or self.state.commit,
+                commit=self.commit or self._last_commit,
                 seen_at=time.time(),
                 failures=list(self.failures.values()),
-                problems=self.state.problems if problems is None else problems,
-                rolling_out=[str(target) for target in self._working],
+                problems=self.problems,
+                rolling_out=sorted(str(target) for target in self._working),
             )
             if told.model_dump(exclude={"seen_at"}) != self.state.model_dump(exclude={"seen_at"}):
                 self.state = told
                 told.write(self.settings.home / RECONCILER_FILE)
+
+
+def _target_of(server: str) -> Target:
+    match = SERVER_NAME.match(server)
+    assert match is not None  # noqa: S101 - only names that match are asked about
+    return Target(usecase=match["usecase"], environment=match["environment"])
 
 
 def log(text: str) -> None:
@@ -233,6 +305,8 @@ def log(text: str) -> None:
 
 def main() -> int:
     """Reconcile until SIGTERM."""
+    import httpx  # noqa: F401 - half a second that the first rollout need not wait for
+
     reconciler = Reconciler(Settings.load())
 
     def stop(_: int, __: FrameType | None) -> None:

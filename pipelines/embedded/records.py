@@ -1,8 +1,18 @@
-"""What the embedded platform writes down: the releases that run, what the reconciler knows, every rollout."""
+"""What the embedded platform writes down: the servers that run, what the reconciler knows, every rollout.
 
-import json
+    <home>/run/<model>.active             the name of the server that takes the model's requests
+    <home>/run/<server>.deployed.json     what a server was started for
+    <home>/run/<server>.state.json        what the server says of itself
+    <home>/reconciler.json                the last commit read, what failed, what is under way
+    <home>/rollouts.jsonl                 every act, one JSON object a line
+
+A model is `<use case>.<environment>`; a server adds the version and a random part, so no name is used twice.
+"""
+
 from pathlib import Path
 from typing import Literal
+
+from pydantic import ValidationError
 
 from pipelines.documents import Document
 from pipelines.release.release import Release
@@ -10,11 +20,11 @@ from pipelines.release.release import Release
 RECONCILER_FILE = "reconciler.json"
 ROLLOUTS_FILE = "rollouts.jsonl"
 
-Outcome = Literal["live", "failed", "stopped"]
+Outcome = Literal["live", "failed", "stopped", "superseded"]
 
 
 class Target(Document):
-    """What serves a use case in an environment."""
+    """A use case in an environment: what one release.yaml is about."""
 
     usecase: str
     environment: str
@@ -24,7 +34,7 @@ class Target(Document):
 
 
 class Deployed(Document):
-    """A server process and the release it was started for."""
+    """A server process and the release it was started for. `started`: seconds since 1970."""
 
     name: str
     target: Target
@@ -32,6 +42,10 @@ class Deployed(Document):
     release: Release
     url: str
     started: float
+
+    def serves(self, release: Release) -> bool:
+        """Whether this release needs no other server: the same Bento, whatever else its file says."""
+        return (self.release.image, self.release.bento) == (release.image, release.bento)
 
 
 class ServerState(Document):
@@ -43,19 +57,20 @@ class ServerState(Document):
 
 
 class Failure(Document):
-    """A release that could not be rolled out, and when it is tried again."""
+    """A release that could not be rolled out: at which head of the branch, and when it is tried again."""
 
     target: Target
     commit: str
+    head: str
     bento: str
-    digest: str
+    image: str
     reason: str
     attempts: int
     retry_at: float
 
 
 class ReconcilerState(Document):
-    """What the reconciler last saw and knows."""
+    """What the reconciler last saw and knows. `rolling_out` are targets by name."""
 
     commit: str | None = None
     seen_at: float = 0.0
@@ -63,9 +78,17 @@ class ReconcilerState(Document):
     problems: list[str] = []
     rolling_out: list[str] = []
 
+    @classmethod
+    def of(cls, home: Path) -> "ReconcilerState":
+        """What is written down; nothing when there is no such file or another version wrote it."""
+        try:
+            return cls.read(home / RECONCILER_FILE)
+        except (OSError, ValueError):
+            return cls()
+
 
 class RolloutRecord(Document):
-    """One act of the reconciler."""
+    """One act of the reconciler. `time`: its end, seconds since 1970; `parts`: seconds by stage."""
 
     time: float
     usecase: str
@@ -84,16 +107,24 @@ def append_rollout(home: Path, record: RolloutRecord) -> None:
 
 
 def rollouts(home: Path) -> list[RolloutRecord]:
-    """Every rollout so far, oldest first."""
+    """Every act so far, oldest first; a line that a crash cut short is left out."""
     path = home / ROLLOUTS_FILE
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [RolloutRecord.model_validate(json.loads(line)) for line in lines if line.endswith("\n")]
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            found.append(RolloutRecord.model_validate_json(line))
+        except ValidationError:
+            continue
+    return found
+
+
+def run_folder(home: Path) -> Path:
+    """State of the running servers; made anew whenever a supervisor starts."""
+    return home / "run"
 
 
 class RunFiles:
-    """The files in <home>/run that say which version of each target is active, and how each server is."""
+    """The files in <home>/run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -109,26 +140,32 @@ class RunFiles:
         return self.folder / f"{name}.deployed.json"
 
     def active(self, target: Target) -> str | None:
-        path = self.active_file(target)
-        return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+        try:
+            return self.active_file(target).read_text(encoding="utf-8").strip()
+        except OSError:
+            return None
+
+    def serving(self, target: Target) -> Deployed | None:
+        """What the active server was started for."""
+        name = self.active(target)
+        return self.deployed(name) if name else None
 
     def state(self, name: str) -> ServerState | None:
-        path = self.state_file(name)
-        return ServerState.read(path) if path.is_file() else None
+        try:
+            return ServerState.read(self.state_file(name))
+        except (OSError, ValueError):
+            return None
 
     def deployed(self, name: str) -> Deployed | None:
-        path = self.deployed_file(name)
-        return Deployed.read(path) if path.is_file() else None
+        try:
+            return Deployed.read(self.deployed_file(name))
+        except (OSError, ValueError):
+            return None
 
     def all_deployed(self) -> list[Deployed]:
-        if not self.folder.is_dir():
-            return []
-        return [Deployed.read(path) for path in sorted(self.folder.glob("*.deployed.json"))]
-
-    def all_states(self) -> list[ServerState]:
-        if not self.folder.is_dir():
-            return []
-        return [ServerState.read(path) for path in self.folder.glob("*.state.json")]
+        suffix = ".deployed.json"
+        names = sorted(path.name.removesuffix(suffix) for path in self.folder.glob(f"*{suffix}"))
+        return [found for name in names if (found := self.deployed(name))]
 
     def forget(self, name: str) -> None:
         self.deployed_file(name).unlink(missing_ok=True)

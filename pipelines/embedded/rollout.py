@@ -1,21 +1,22 @@
-"""Replace what serves a target by another version, without a failed request, or not at all.
+"""Replace what serves a target by another version without a failed request, or not at all.
 
 fetch and verify → start beside the old, in standby → ready → golden sample → make it the active one → drain the old
 """
 
 import os
+import secrets
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from bento.predictor import class_key
-from bento.signature import GOLDEN_FILE, SIGNATURE_FILE, Golden, Signature
 from pipelines.documents import write_atomically
-from pipelines.embedded.ports import HOST, Ports
-from pipelines.embedded.records import Deployed, RunFiles, Target
-from pipelines.embedded.supervisor import PortTaken, Supervisor, run_folder
+from pipelines.embedded.control import Supervisor, SupervisorRefused
+from pipelines.embedded.golden import check_golden
+from pipelines.embedded.ports import HOST, Ports, holder
+from pipelines.embedded.processes import tail
+from pipelines.embedded.records import Deployed, RunFiles, ServerState, Target, run_folder
 from pipelines.errors import MlopsError
 from pipelines.release.package import fetch_bento
 from pipelines.release.release import Release
@@ -23,69 +24,70 @@ from pipelines.settings import Settings
 
 READY_SECONDS = 60.0
 ACTIVE_SECONDS = 10.0
-DRAIN_SECONDS = 10.0
+DRAIN_SECONDS = 30.0
 POLL_SECONDS = 0.02
-LOG_LINES = 5
+LOG_LINES = 6
+LOGS_KEPT = 5
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
 
 class NotReady(MlopsError):
     """The new version ended, or did not become ready in time."""
 
 
-class GoldenMismatch(MlopsError):
-    """The new version answers its golden sample otherwise than when it was made."""
+class NotTakingOver(MlopsError):
+    """The new version was ready but did not take the requests."""
 
 
 class NoFreePort(MlopsError):
     """Every port that could be used is taken."""
 
 
+class Superseded(MlopsError):
+    """While this version was on its way, a commit asked for another."""
+
+
 @dataclass
 class Rollout:
-    """One version on its way to serve one target."""
+    """One version on its way to serve one target. `notes` are things a person should know, though it went well."""
 
     settings: Settings
+    supervisor: Supervisor
+    ports: Ports
     target: Target
     release: Release
     commit: str
+    still_wanted: Callable[[], bool]
     parts: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.supervisor = Supervisor(self.settings.home)
+        self.name = f"{self.target}.{self.release.version}.{secrets.token_hex(3)}"
         self.files = RunFiles(run_folder(self.settings.home))
-        self.name = f"{self.target}.{self.release.digest.removeprefix('sha256:')[:8]}"
         self._began = time.monotonic()
 
     def run(self) -> Deployed:
-        """Do it; on any error the new version is gone and the old one serves on."""
-        started = False
+        """Do it; on any error the new version is on its way out and the old one serves on."""
+        before = self.files.active(self.target)
         try:
             folder = fetch_bento(self.settings.bentos, self.release.image)
             self._took("fetch")
             deployed = self._start(folder)
-            started = True
-            self._await_ready()
+            state = self._await_standby()
             self._took("start")
-            self._check(folder)
+            check_golden(f"http://{HOST}:{state.private_port}", folder / "src" / "model", self.release.bento)
             self._took("check")
-            self._activate()
+            self._take_over()
             self._took("switch")
         except BaseException:
-            if started:
-                self._withdraw()
+            self._withdraw(before)
             raise
-        self._retire_others()
+        if before is not None:
+            self._drain(before)
         return deployed
 
     def _start(self, folder: Path) -> Deployed:
-        if self.name in self.supervisor.names():
-            self.supervisor.retire(self.name)
-        self.files.forget(self.name)
-        fd, port = self._open_port()
-        source = folder / "src"
-        command = [sys.executable, "-m", "bento.server", "--bento", str(folder), "--name", self.name]
-        command += ["--fd", str(fd), "--standby", str(self.files.active_file(self.target))]
-        command += ["--state", str(self.files.state_file(self.name)), "--drain-timeout", str(DRAIN_SECONDS)]
+        port = self._open_port()
         deployed = Deployed(
             name=self.name,
             target=self.target,
@@ -95,28 +97,33 @@ class Rollout:
             started=time.time(),
         )
         deployed.write(self.files.deployed_file(self.name))
-        self.supervisor.add(self.name, command, source, self._environment(source))
+        # Run in the Bento's own folder, so that its packed code is what answers, not the checkout's.
+        command = [sys.executable, "-m", "bento.server", "--bento", str(folder), "--name", self.name, "--fd", "0"]
+        command += ["--standby", str(self.files.active_file(self.target))]
+        command += ["--state", str(self.files.state_file(self.name)), "--drain-timeout", str(DRAIN_SECONDS)]
+        self._drop_old_logs()
+        self.supervisor.start(
+            self.name, command, folder / "src", self._environment(), socket=str(self.target), keep=False
+        )
         return deployed
 
-    def _open_port(self) -> tuple[int, int]:
-        ports = Ports(self.settings.home)
-        for port in ports.candidates(str(self.target)):
-            try:
-                fd, opened = self.supervisor.listen(str(self.target), HOST, port)
-            except PortTaken:
-                continue
-            ports.remember(str(self.target), opened)
-            return fd, opened
-        raise NoFreePort(f"no port from {ports.base} on is free", hint="choose another range: `mlops up --port`")
+    def _open_port(self) -> int:
+        """The target's own port; when another program has it, the next free one, and a note that says so."""
+        had = self.ports.known(str(self.target))
+        for port in self.ports.candidates(str(self.target)):
+            opened = self.supervisor.listen(str(self.target), HOST, port)
+            if opened is not None:
+                if had not in (None, opened):
+                    self.notes.append(f"port {had} is taken{holder(had or 0)}; now on port {opened}")
+                if opened != had:
+                    self.ports.remember(str(self.target), opened)
+                return opened
+        raise NoFreePort(f"no port from {self.ports.base} on is free", hint="choose others: mlops up --port NUMBER")
 
-    def _environment(self, source: Path) -> dict[str, str]:
-        """The Bento's own packed code is what runs; nothing of the checkout is on its path."""
-        kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
+    def _environment(self) -> dict[str, str]:
         return {
-            **{key: os.environ[key] for key in kept if key in os.environ},
-            "PYTHONPATH": str(source),
+            **{key: os.environ[key] for key in INHERITED if key in os.environ},
             "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
             "BENTOML_HOME": str(self.settings.home / "bentoml"),
             "BENTOML_DO_NOT_TRACK": "True",
             "ORT_DISABLE_TELEMETRY": "1",
@@ -124,98 +131,77 @@ class Rollout:
             "MLOPS_RELEASE_COMMIT": self.commit,
         }
 
-    def _await_ready(self) -> None:
-        import httpx
-
-        first_pid: int | None = None
+    def _await_standby(self) -> ServerState:
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
-            pids = self.supervisor.pids(self.name) if first_pid is None else [first_pid]
-            first_pid = first_pid or (pids[0] if pids else None)
-            if first_pid and not _is_running(first_pid):
-                raise NotReady(f"{self.release.bento} ended while it started: {self._last_words()}")
             state = self.files.state(self.name)
-            if state:
-                try:
-                    if httpx.get(f"http://{HOST}:{state.private_port}/readyz", timeout=5).status_code == httpx.codes.OK:
-                        return
-                except httpx.HTTPError:
-                    pass
+            if state is not None and _is_ready(state):
+                return state
+            self._require_running()
+            if not self.still_wanted():
+                raise Superseded(f"{self.release.bento} is no longer what {self.target} asks for")
             time.sleep(POLL_SECONDS)
-        raise NotReady(f"{self.release.bento} was not ready within {READY_SECONDS:.0f} s: {self._last_words()}")
+        raise NotReady(f"{self.release.bento} was not ready within {READY_SECONDS:.0f} s{self._last_words()}")
 
-    def _check(self, folder: Path) -> None:
-        """Ask the golden sample on the private port."""
-        import httpx
+    def _require_running(self) -> None:
+        server = self.supervisor.watched().get(self.name)
+        if server is None or server.stopped:
+            code = "" if server is None or server.exit_code is None else f" with exit status {server.exit_code}"
+            raise NotReady(f"{self.release.bento} ended{code} while it started{self._last_words()}")
 
-        model = folder / "src" / "model"
-        golden, signature = Golden.read(model / GOLDEN_FILE), Signature.read(model / SIGNATURE_FILE)
-        state = self.files.state(self.name)
-        assert state is not None  # noqa: S101 - it was ready
-        url = f"http://{HOST}:{state.private_port}/predict"
+    def _take_over(self) -> None:
         try:
-            answer = httpx.post(url, json={"instances": golden.instances}, timeout=30)
-        except httpx.HTTPError as error:
-            raise NotReady(f"{self.release.bento} did not answer its golden sample: {error}") from error
-        if answer.status_code != httpx.codes.OK:
-            raise GoldenMismatch(
-                f"{self.release.bento} answered its golden sample with {answer.status_code}: {answer.text[:300]}"
-            )
-        for index, (prediction, expected) in enumerate(zip(answer.json()["predictions"], golden.outputs, strict=True)):
-            got = _outputs(prediction, signature)
-            difference = max(abs(a - b) for a, b in zip(got, expected, strict=True))
-            if not difference <= golden.tolerance:
-                raise GoldenMismatch(
-                    f"{self.release.bento} answers golden instance {index} with {got}, expected {expected} within {golden.tolerance}"
-                )
-
-    def _activate(self) -> None:
+            self.supervisor.keep(self.name)
+        except SupervisorRefused:
+            raise NotReady(f"{self.release.bento} ended after its check{self._last_words()}") from None
         write_atomically(self.files.active_file(self.target), self.name)
         deadline = time.monotonic() + ACTIVE_SECONDS
         while time.monotonic() < deadline:
             state = self.files.state(self.name)
-            if state and state.state == "active":
+            if state is not None and state.state == "active":
                 return
             time.sleep(POLL_SECONDS)
-        raise NotReady(f"{self.release.bento} did not take over within {ACTIVE_SECONDS:.0f} s: {self._last_words()}")
+        raise NotTakingOver(
+            f"{self.release.bento} did not take requests within {ACTIVE_SECONDS:.0f} s{self._last_words()}"
+        )
 
-    def _retire_others(self) -> None:
-        for name in self.supervisor.names():
-            if name.startswith(f"{self.target}.") and name != self.name:
-                self.supervisor.retire(name)
-                self.files.forget(name)
-
-    def _withdraw(self) -> None:
-        """The new version never served, or must not: the one before is the active one again."""
-        others = [d for d in self.files.all_deployed() if d.target == self.target and d.name != self.name]
+    def _withdraw(self, before: str | None) -> None:
+        """The version before is the active one (it never stopped serving); the new one goes."""
         if self.files.active(self.target) == self.name:
-            if others:
-                write_atomically(self.files.active_file(self.target), others[0].name)
+            if before is not None:
+                write_atomically(self.files.active_file(self.target), before)
             else:
-                self.files.active_file(self.target).unlink()
-        if self.name in self.supervisor.names():
-            self.supervisor.retire(self.name)
-        self.files.forget(self.name)
+                self.files.active_file(self.target).unlink(missing_ok=True)
+        self._drain(self.name)
+
+    def _drain(self, name: str) -> None:
+        """Ask it to finish its requests and go. The reconciler tidies up when it has gone."""
+        try:
+            self.supervisor.drain(name)
+        except SupervisorRefused:  # it was never started, or has gone already
+            self.files.forget(name)
+
+    def _drop_old_logs(self) -> None:
+        """Each server has a log of its own; the last few of a target are kept, and that of the one that serves."""
+        logs = sorted(self.settings.logs.glob(f"{self.target}.*.log"), key=lambda path: path.stat().st_mtime)
+        serving = f"{self.files.active(self.target)}.log"
+        for path in [log for log in logs if log.name != serving][: -LOGS_KEPT + 1]:
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.1").unlink(missing_ok=True)
 
     def _last_words(self) -> str:
         log = self.settings.logs / f"{self.name}.log"
-        lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
-        return " | ".join(lines[-LOG_LINES:]) or f"nothing in {log}"
+        words = tail(log, LOG_LINES)
+        return f"; the end of {log}:\n{words}" if words else f"; {log} is empty"
 
     def _took(self, part: str) -> None:
         self.parts[part] = round(time.monotonic() - self._began - sum(self.parts.values()), 3)
 
 
-def _outputs(prediction: dict[str, Any], signature: Signature) -> list[float]:
-    if signature.classes:
-        return [prediction["probabilities"][class_key(name)] for name in signature.classes]
-    return [prediction["value"]]
-
-
-def _is_running(pid: int) -> bool:
-    import psutil
+def _is_ready(state: ServerState) -> bool:
+    import httpx
 
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
+        return httpx.get(f"http://{HOST}:{state.private_port}/readyz", timeout=5).status_code == httpx.codes.OK
+    except httpx.HTTPError:
         return False

@@ -1,0 +1,131 @@
+"""What runs on the embedded platform, and what should but does not."""
+
+from pathlib import Path
+from typing import Literal
+
+from pipelines.documents import Document
+from pipelines.embedded.control import RECONCILER, Supervisor, Watched
+from pipelines.embedded.records import Deployed, Failure, ReconcilerState, RunFiles, Target, run_folder
+from pipelines.errors import MlopsError
+
+MLFLOW = "mlflow"
+
+ModelState = Literal["serving", "starting", "restarting", "failed"]
+
+
+class ModelStatus(Document):
+    """One target. `state`: serving; starting (its first server is on its way); restarting (it crashed); failed (nothing
+    serves it). `problem` says why a newer version does not serve. `since`: seconds since 1970."""
+
+    usecase: str
+    environment: str
+    state: ModelState
+    bento: str | None = None
+    model: str | None = None
+    commit: str | None = None
+    url: str | None = None
+    pid: int | None = None
+    since: float | None = None
+    memory_mb: float | None = None
+    problem: str | None = None
+
+
+class PlatformStatus(Document):
+    """The whole platform. `commit`: the last one the reconciler read."""
+
+    running: bool
+    pid: int | None = None
+    commit: str | None = None
+    models: list[ModelStatus] = []
+    mlflow: str | None = None
+    problems: list[str] = []
+
+
+def platform_status(home: Path) -> PlatformStatus:
+    """Ask the supervisor and read what the reconciler wrote down."""
+    supervisor = Supervisor(home)
+    info = supervisor.info
+    if info is None:
+        return PlatformStatus(running=False)
+    told = ReconcilerState.of(home)
+    problems = list(told.problems)
+    try:
+        watched = supervisor.watched()
+    except MlopsError as error:
+        watched, problems = {}, [*problems, error.message]
+    reconciler = watched.get(RECONCILER)
+    if reconciler is not None and reconciler.crashes > 1:
+        problems.append(f"the reconciler crashed {reconciler.crashes} times; log: {home / 'logs' / 'reconciler.log'}")
+    mlflow = watched.get(MLFLOW)
+    url = (home / "mlflow.url").read_text(encoding="utf-8") if mlflow and not mlflow.stopped else None
+    return PlatformStatus(
+        running=True,
+        pid=info.process.pid,
+        commit=told.commit,
+        models=_models(RunFiles(run_folder(home)), told, watched),
+        mlflow=url,
+        problems=problems,
+    )
+
+
+def _models(files: RunFiles, told: ReconcilerState, watched: dict[str, Watched]) -> list[ModelStatus]:
+    serving = {d.target: d for d in files.all_deployed() if files.active(d.target) == d.name}
+    failures = {failure.target: failure for failure in told.failures}
+    starting = {_target(name) for name in told.rolling_out}
+    targets = sorted({*serving, *failures, *starting}, key=lambda target: (target.usecase, target.environment))
+    models = []
+    for target in targets:
+        failure = failures.get(target)
+        if target in serving:
+            models.append(_served(serving[target], watched.get(serving[target].name), failure))
+        else:
+            models.append(
+                ModelStatus(
+                    usecase=target.usecase,
+                    environment=target.environment,
+                    state="starting" if target in starting else "failed",
+                    bento=failure.bento if failure else None,
+                    commit=failure.commit if failure else None,
+                    problem=_problem(failure),
+                )
+            )
+    return models
+
+
+def _served(deployed: Deployed, server: Watched | None, failure: Failure | None) -> ModelStatus:
+    import psutil
+
+    pid = server.pid if server else None
+    memory = None
+    if pid is not None:
+        try:
+            memory = round(psutil.Process(pid).memory_info().rss / 2**20, 1)
+        except psutil.Error:
+            pid = None
+    problem = _problem(failure)
+    if problem is None and server is not None and server.crashes > 1:
+        problem = f"crashed {server.crashes} times, last with exit status {server.exit_code}"
+    return ModelStatus(
+        usecase=deployed.target.usecase,
+        environment=deployed.target.environment,
+        state="serving" if pid is not None else "restarting",
+        bento=deployed.release.bento,
+        model=deployed.release.model,
+        commit=deployed.commit,
+        url=deployed.url,
+        pid=pid,
+        since=deployed.started,
+        memory_mb=memory,
+        problem=problem,
+    )
+
+
+def _problem(failure: Failure | None) -> str | None:
+    if failure is None:
+        return None
+    return f"{failure.bento} of commit {failure.commit[:9]} was not rolled out: {failure.reason}"
+
+
+def _target(name: str) -> Target:
+    usecase, environment = name.rsplit(".", 1)
+    return Target(usecase=usecase, environment=environment)
