@@ -8,15 +8,19 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from bento.instances import InvalidBody, InvalidInstances, parse_bytes, parse_json
+from bento.faults import InvalidBody, InvalidInstances
+from bento.instances import parse_bytes, parse_json
 from bento.problems import invalid_body, invalid_instances, problem
+from bento.words import cut
 
 if TYPE_CHECKING:
     from bento.predictor import Predictor
 
 DEFAULT_BODY_LIMIT = 16 * 1024 * 1024
 METHODS = {"/predict": "POST", "/signature": "GET", "/openapi.json": "GET"}
+API = ", ".join(f"{method} {path}" for path, method in METHODS.items())
 PARSERS = {"application/json": parse_json, "application/octet-stream": parse_bytes}
 
 log = logging.getLogger("bento")
@@ -37,7 +41,7 @@ class ModelApp:
                 Route("/predict", self.predict, methods=["POST"]),
                 Route("/signature", self.signature, methods=["GET"]),
                 Route("/openapi.json", self.openapi, methods=["GET"]),
-                Route("/{path:path}", _not_found, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
+                Route("/{path:path}", Elsewhere()),
             ],
             exception_handlers={Exception: _unexpected},
         )
@@ -49,7 +53,7 @@ class ModelApp:
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         parse = PARSERS.get(content_type)
         if parse is None:
-            return problem(415, f"content type {content_type or '(none)'}; send {' or '.join(PARSERS)}")
+            return problem(415, f"content type '{cut(content_type)}'; send {' or '.join(PARSERS)}")
         try:
             body = await self._body(request)
             columns = parse(body, self.predictor.signature)
@@ -98,10 +102,17 @@ class ModelApp:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-async def _not_found(request: Request) -> Response:
-    return problem(
-        404, f"{request.url.path} does not exist; the API is POST /predict, GET /signature, GET /openapi.json"
-    )
+class Elsewhere:
+    """Answers what no route takes, in any method. BentoML asks the mounted app only for paths that match a route."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], METHODS.get(scope["path"])
+        if method is None:
+            answer = problem(404, f"{cut(path)} does not exist; the API is {API}")
+        else:
+            answer = problem(405, f"{path} takes {method}, not {scope['method']}")
+            answer.headers["allow"] = method
+        await answer(scope, receive, send)
 
 
 async def _unexpected(_: Request, __: Exception) -> Response:

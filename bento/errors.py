@@ -11,3 +11,7 @@ class ModelFileMissing(BentoError):
 
 class ModelFileBroken(BentoError):
     """A file of the model folder cannot be read, or does not fit its signature."""
+
+
+class AnswerNotFinite(BentoError):
+    """The model answered NaN or infinity, which is no answer (and which JSON cannot say)."""

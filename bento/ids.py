@@ -11,7 +11,10 @@ import time
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-PATTERN = re.compile(r"^(?P<usecase>[a-z][a-z0-9-]*)\.(?P<version>[A-Za-z0-9_-]+)\.(?P<time>[0-9a-f]{12})[0-9a-f]{14}$")
+PATTERN = re.compile(
+    r"(?P<usecase>[a-z][a-z0-9-]*)\.(?P<version>[A-Za-z0-9][A-Za-z0-9._-]*)\.(?P<time>[0-9a-f]{12})[0-9a-f]{14}"
+)
+LATEST_MILLISECONDS = 253_402_300_799_999  # the last of the year 9999, where datetime ends
 
 
 class PredictionId(NamedTuple):
@@ -37,8 +40,8 @@ class PredictionIds:
 
 def parse_prediction_id(text: str) -> PredictionId | None:
     """Read an id back; None for anything else."""
-    match = PATTERN.match(text)
-    if match is None:
+    match = PATTERN.fullmatch(text)
+    milliseconds = int(match["time"], 16) if match else 0
+    if match is None or milliseconds > LATEST_MILLISECONDS:
         return None
-    milliseconds = int(match["time"], 16)
     return PredictionId(match["usecase"], match["version"], datetime.fromtimestamp(milliseconds / 1000, UTC))

@@ -7,8 +7,8 @@ from bento.problems import CONTENT_TYPE
 from bento.signature import CategoryField, NumberField, Signature, TensorField
 
 
-def describe(predictor: Predictor, examples: list[Any] | None = None) -> dict[str, Any]:
-    """The document."""
+def describe(predictor: Predictor) -> dict[str, Any]:
+    """The document. Its example is one of the instances that the model was checked with when it was packed."""
     signature = predictor.signature
     problems = {
         "400": "The body or an instance does not fit; `errors` names instance and field",
@@ -18,8 +18,8 @@ def describe(predictor: Predictor, examples: list[Any] | None = None) -> dict[st
         "503": "The model is not loaded yet",
     }
     content: dict[str, Any] = {"application/json": {"schema": _request(signature)}}
-    if examples:
-        content["application/json"]["example"] = {"instances": examples}
+    if predictor.examples:
+        content["application/json"]["example"] = {"instances": list(predictor.examples)}
     if signature.tensor:
         content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
     return {

@@ -1,22 +1,26 @@
 """A model with everything its answers carry: class names, ids, release, counts."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
+from pydantic import JsonValue
 
+from bento.errors import AnswerNotFinite
 from bento.ids import PredictionIds
-from bento.runtime import Columns, Model
-from bento.signature import PROVENANCE_FILE, ClassName, Provenance, Signature
+from bento.runtime import Columns, Model, read_record
+from bento.signature import GOLDEN_FILE, PROVENANCE_FILE, ClassName, Golden, Provenance, Signature
 
 
 class Predictor:
     """Answers columns with the JSON body of a response."""
 
-    def __init__(self, model: Model, provenance: Provenance) -> None:
+    def __init__(self, model: Model, provenance: Provenance, examples: Sequence[JsonValue] = ()) -> None:
         self.model = model
+        self.examples = examples
         self.provenance = provenance
         self.signature: Signature = model.signature
         self._ids = PredictionIds(provenance.bento)
@@ -27,11 +31,20 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: Path) -> "Predictor":
-        return cls(Model.load(folder), Provenance.read(folder / PROVENANCE_FILE))
+        """A packed model: the folder with golden.json and provenance.json; a file that is wrong is named."""
+        model = Model.load(folder)
+        golden = read_record(Golden, folder / GOLDEN_FILE)
+        return cls(model, read_record(Provenance, folder / PROVENANCE_FILE), golden.instances[:1])
 
     def answer(self, columns: Columns) -> bytes:
-        """Run the model; the response's body, `predictions` and `ids` in the instances' order."""
+        """Run the model; the response's body, `predictions` and `ids` in the instances' order.
+
+        Raises AnswerNotFinite when the model gives NaN or infinity, and whatever ONNX Runtime raises.
+        """
         outputs = self.model.run(columns)
+        if not np.isfinite(outputs).all():
+            index = int(np.argwhere(~np.isfinite(outputs))[0, 0])
+            raise AnswerNotFinite(f"{self.provenance.model} answered {outputs[index].tolist()} to instance {index}")
         if self._classes:
             best = outputs.argmax(axis=1)
             predictions: list[dict[str, Any]] = [

@@ -6,7 +6,7 @@ from http import HTTPStatus
 import orjson
 from starlette.responses import Response
 
-from bento.instances import Fault
+from bento.faults import Fault
 
 CONTENT_TYPE = "application/problem+json"
 INVALID_INSTANCES = "urn:mlops:problem:invalid-instances"

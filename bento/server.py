@@ -5,7 +5,8 @@ a server can wait in standby until its version is the active one, and on SIGTERM
 takes no new connections, ends every kept-alive one with its next answer, and leaves when all are gone.
 
 Two servers may share one inherited listening socket (`--fd`): the new one begins to accept, the old one stops, and no
-connection is refused or cut in between.
+connection is refused or cut in between. A second, private listener on 127.0.0.1 is there from the start, so that a
+server in standby can be checked; `--state` says its port.
 """
 
 import argparse
@@ -16,47 +17,32 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
+from bento.edge import Edge
+from bento.errors import BentoError
+
 STANDBY_POLL_SECONDS = 0.02
+LAST_ANSWERS_SECONDS = 5
 CANNOT_START = 3
 BACKLOG = 2048
 
 
-class Drainable:
-    """Wraps an ASGI app: while draining, /readyz is 503 and every response closes its connection."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-        self.draining = False
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        if not self.draining or scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
-        async def send_and_close(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
-            await send(message)
-
-        if scope["path"] == "/readyz":
-            await send_and_close({"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"0")]})
-            await send({"type": "http.response.body", "body": b""})
-            return
-        await self.app(scope, receive, send_and_close)
+class PublicAddressUnusable(BentoError):
+    """The server cannot listen where it should."""
 
 
 class ModelServer:
     """One model's server process."""
 
-    def __init__(self, options: argparse.Namespace, app: Drainable) -> None:
+    def __init__(self, options: argparse.Namespace, app: Edge, public: socket.socket) -> None:
         import uvicorn
+        from uvicorn.server import ServerState
 
         self.options = options
         self.app = app
+        self.public = public
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]
             log_config=None,
@@ -64,12 +50,14 @@ class ModelServer:
             server_header=False,
             lifespan="on",
             timeout_keep_alive=75,
+            timeout_graceful_shutdown=LAST_ANSWERS_SECONDS,
             backlog=BACKLOG,
         )
         config.load()
         self.uvicorn = uvicorn.Server(config)
         self.uvicorn.lifespan = config.lifespan_class(config)
-        self.public: asyncio.Server | None = None
+        # Apart from the private listener's, so that whoever keeps a connection there does not hold up a drain.
+        self.clients = ServerState()
         self.private_port = 0
         self.stopping = asyncio.Event()
 
@@ -84,10 +72,10 @@ class ModelServer:
         ticking = asyncio.create_task(self._tick())
         self._tell("standby")
         if await self._becomes_active():
-            self.public = await loop.create_server(self._protocol, sock=self._public_socket(), backlog=BACKLOG)
+            accepting = await loop.create_server(self._protocol, sock=self.public, backlog=BACKLOG)
             self._tell("active")
             await self.stopping.wait()
-            await self._drain()
+            await self._drain(accepting)
         ticking.cancel()
         await self.uvicorn.shutdown()
 
@@ -103,49 +91,54 @@ class ModelServer:
                 await asyncio.wait_for(self.stopping.wait(), STANDBY_POLL_SECONDS)
         return False
 
-    async def _drain(self) -> None:
+    async def _drain(self, accepting: asyncio.Server) -> None:
         """Not ready any more; then no new connections; then those there are end with their next answer."""
         self.app.draining = True
         self._tell("draining")
         if self.options.drain_delay:
             await asyncio.sleep(self.options.drain_delay)
-        assert self.public is not None  # noqa: S101 - only an active server drains
-        self.public.close()
-        deadline = asyncio.get_running_loop().time() + self.options.drain_timeout
-        while self.uvicorn.server_state.connections and asyncio.get_running_loop().time() < deadline:
+        accepting.close()
+        await self._clients_gone(self.options.drain_timeout)
+        for connection in list(self.clients.connections):
+            connection.shutdown()  # closes it if it is idle, else after the answer
+        await self._clients_gone(LAST_ANSWERS_SECONDS)
+
+    async def _clients_gone(self, seconds: float) -> None:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self.clients.connections and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.05)
 
     async def _tick(self) -> None:
-        """uvicorn's own housekeeping, such as the Date header."""
+        """uvicorn's own housekeeping: the Date header."""
         counter = 0
         while True:
-            counter = (counter + 1) % 864_000
             await self.uvicorn.on_tick(counter)
+            self.clients.default_headers = self.uvicorn.server_state.default_headers
+            counter = (counter + 1) % 864_000
             await asyncio.sleep(0.1)
 
     def _protocol(self) -> asyncio.Protocol:
         config = self.uvicorn.config
         made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
-            config=config, server_state=self.uvicorn.server_state, app_state=self.uvicorn.lifespan.state
+            config=config, server_state=self.clients, app_state=self.uvicorn.lifespan.state
         )
         return made
 
-    def _public_socket(self) -> socket.socket:
-        if self.options.fd is not None:
-            return socket.socket(fileno=self.options.fd)
-        return socket.create_server((self.options.host, self.options.port), backlog=BACKLOG)
-
     def _tell(self, state: str) -> None:
+        """A state that cannot be told is no reason to stop answering."""
         if self.options.state is None:
             return
         told = {"pid": os.getpid(), "private_port": self.private_port, "state": state}
         temporary = self.options.state.with_name(f".{self.options.state.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(told), encoding="utf-8")
-        temporary.replace(self.options.state)
+        try:
+            temporary.write_text(json.dumps(told), encoding="utf-8")
+            temporary.replace(self.options.state)
+        except OSError as error:
+            print(f"{self.options.state}: the state {state!r} cannot be written: {error.strerror}", file=sys.stderr)
 
 
 def load_bento(folder: Path) -> Any:
-    """The Bento's ASGI app, with the Bento's real name and version in BentoML's metrics."""
+    """The Bento's ASGI app, with its real name and version in BentoML's metrics. Raises what the Bento's code raises."""
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     import yaml
     from bentoml._internal.container import BentoMLContainer
@@ -163,25 +156,50 @@ def load_bento(folder: Path) -> Any:
     sys.path.insert(0, str(folder / "src"))
     from service import Service  # type: ignore[import-not-found]
 
+    Service.inner.load()
     return Service.to_asgi(is_main=True)
 
 
+def open_public_socket(host: str, port: int, inherited: int | None) -> socket.socket:
+    """Take the inherited socket, which must be listening, or bind a new one; raises PublicAddressUnusable."""
+    try:
+        if inherited is None:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            opened = socket.socket(family, socket.SOCK_STREAM)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            opened.bind((host, port))
+            return opened
+        opened = socket.socket(fileno=inherited)
+        listening = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        where = f"{host}:{port}" if inherited is None else f"file descriptor {inherited}"
+        raise PublicAddressUnusable(f"cannot listen on {where}: {error.strerror or error}") from None
+    if not listening:
+        raise PublicAddressUnusable(f"file descriptor {inherited} is a socket that does not listen")
+    return opened
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run until stopped; exit status 3 when the model cannot be loaded."""
+    """Run until stopped; exit status 3 when the model cannot be loaded or the address is taken."""
     options = _parse(arguments)
     try:
-        app = Drainable(load_bento(options.bento))
+        public = open_public_socket(options.host, options.port, options.fd)
+        app = Edge(load_bento(options.bento.resolve()))
     except Exception as error:  # noqa: BLE001 - whatever it is, it keeps the model from serving
-        print(f"{options.bento}: cannot be loaded: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{options.bento}: cannot be served: {type(error).__name__}: {_one_line(error)}", file=sys.stderr)
         return CANNOT_START
-    return _run(options, app)
+    return _run(options, app, public)
 
 
-def _run(options: argparse.Namespace, app: Drainable) -> int:
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _run(options: argparse.Namespace, app: Edge, public: socket.socket) -> int:
     import uvloop
 
     async def serve() -> None:
-        await ModelServer(options, app).serve()
+        await ModelServer(options, app, public).serve()
 
     uvloop.run(serve())
     return 0

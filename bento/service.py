@@ -43,8 +43,14 @@ def model_service(name: str, source: Path, *, timeout_seconds: float = 10, body_
     class ModelService:
         """Loads the model when a worker starts; a model that cannot load keeps the worker from getting ready."""
 
+        @staticmethod
+        def load() -> None:
+            """Load the model, once; a server calls it before it starts, to say plainly what is wrong."""
+            if api.predictor is None:
+                api.predictor = Predictor.load(source / MODEL_FOLDER)
+
         def __init__(self) -> None:
-            api.predictor = Predictor.load(source / MODEL_FOLDER)
+            self.load()
             # What is loaded now stays for ever: the collector need not look at it again and again.
             gc.collect()
             gc.freeze()

@@ -1,0 +1,45 @@
+"""What stands before BentoML's app in a server process: who is let in, and the farewell while draining."""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from bento.app import METHODS, Elsewhere
+
+PROBES = ("/livez", "/readyz", "/healthz", "/metrics")
+PATHS = frozenset({*METHODS, *PROBES})
+
+Message = MutableMapping[str, Any]
+
+
+class Edge:
+    """Wraps the ASGI app.
+
+    Unknown paths are answered here: BentoML would make metrics of each, and a scanner's thousand paths would stay in
+    memory for ever. While `draining`, /readyz is 503 and every response closes its connection.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.elsewhere = Elsewhere()
+        self.draining = False
+
+    async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        app = self.app if scope["path"] in PATHS else self.elsewhere
+        if not self.draining:
+            await app(scope, receive, send)
+            return
+
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
+            await send(message)
+
+        await (_not_ready if scope["path"] == "/readyz" else app)(scope, receive, send_and_close)
+
+
+async def _not_ready(_: Message, __: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
