@@ -15,7 +15,7 @@ from pipelines.documents import write_atomically
 from pipelines.evaluation.card import Lineage, write_card
 from pipelines.evaluation.evaluate import Evaluation
 from pipelines.evaluation.gate import Verdict, judge
-from pipelines.release.package import PackedBento, pack
+from pipelines.release.package import BentoMissing, NotInThisStore, PackedBento, fetch_bento, pack
 from pipelines.release.registry import ModelVersion, download_model
 from pipelines.release.registry import register as register_model
 from pipelines.release.release import Release
@@ -188,10 +188,13 @@ def release(step: Step, data: DataRef, evaluation: Evaluation, version: ModelVer
 
 
 def _champion(step: Step, folder: Path) -> tuple[str, Path] | None:
-    """The model that Git says is released where this run would release to."""
+    """The model that Git says is released where this run would release to: out of its Bento, else from the registry."""
     if step.request.replace_champion:
         return None
     current = step.releases.current(step.usecase.name, step.request.environment)
     if current is None:
         return None
-    return current.model, download_model(step.settings.tracking_uri, current.model, folder)
+    try:
+        return current.model, fetch_bento(step.settings.bentos, current.image) / "src" / MODEL_FOLDER
+    except (NotInThisStore, BentoMissing):
+        return current.model, download_model(step.settings.tracking_uri, current.model, folder)

@@ -112,8 +112,10 @@ def _two_models_are_trained(story: Story) -> Run | None:
 
     beside = threading.Thread(target=train_pictures)
     beside.start()
-    flights = story.run(FLIGHTS, as_of=SPRING)
-    beside.join()
+    try:
+        flights = story.run(FLIGHTS, as_of=SPRING)
+    finally:
+        beside.join()
     _require(flights.outcome == "released", f"the first flights model was {flights.outcome}: {flights.error}")
     story.await_live(FLIGHTS, "staging", flights.commit)
     story.facts.append(f"first model released in {flights.seconds:.0f} s: {_metrics(flights)}")
