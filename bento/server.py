@@ -138,7 +138,7 @@ class ModelServer:
 
 
 def load_bento(folder: Path) -> Any:
-    """The Bento's ASGI app, with its real name and version in BentoML's metrics. Raises what the Bento's code raises."""
+    """The Bento's ASGI app, with its name and version in BentoML's metrics. Raises what the Bento's code raises."""
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     import yaml
     from bentoml._internal.container import BentoMLContainer

@@ -70,11 +70,33 @@ def write_tabular_model(folder: Path, weight: float = 0.001, signature: Signatur
         "origin": np.array(["EWR"], object),
         "carrier": np.array(["UA"], object),
     }
-    return _write(folder, signature, inputs, nodes, constants, output, [instance], columns)
+    return _write(folder, signature, _graph(inputs, nodes, constants, output), [instance], columns)
+
+
+def write_fragile_model(folder: Path, signature: Signature = TABULAR) -> Path:
+    """A valid model that answers a distance of 0 and fails inside ONNX Runtime on any other: an index out of bounds."""
+    names = signature.fields.items()
+    inputs = [helper.make_tensor_value_info(n, _element_type(f), [None, 1]) for n, f in names]
+    nodes = [
+        helper.make_node("Cast", ["distance"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Squeeze", ["index", "second"], ["row"]),
+        helper.make_node("Gather", ["table", "row"], ["probabilities"], axis=0),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array([1], "int64"), "second"),
+        numpy_helper.from_array(np.array([[0.5, 0.5]], "float32"), "table"),
+    ]
+    output = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2])
+    instance = {"distance": 0.0, "temperature": 20.0, "origin": "EWR", "carrier": "UA"}
+    columns = {
+        name: np.array([instance[name]], object if isinstance(field, CategoryField) else "float32")
+        for name, field in names
+    }
+    return _write(folder, signature, _graph(inputs, nodes, constants, output), [instance], columns)
 
 
 def write_tensor_model(folder: Path, seed: int = 0, signature: Signature = PICTURE) -> Path:
-    """One linear layer with softmax over 28 × 28 pixels, with fixed random weights."""
+    """One linear layer with softmax over 28 x 28 pixels, with fixed random weights."""
     weights = np.random.default_rng(seed).normal(0, 0.02, (784, 10)).astype("float32")
     nodes = [
         helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
@@ -91,7 +113,8 @@ def write_tensor_model(folder: Path, seed: int = 0, signature: Signature = PICTU
     inputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, [None, 28, 28])]
     output = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 10])
     picture = np.random.default_rng(1).integers(0, 256, (1, 28, 28)).astype("uint8")
-    return _write(folder, signature, inputs, nodes, constants, output, [picture[0].tolist()], {"image": picture})
+    graph = _graph(inputs, nodes, constants, output)
+    return _write(folder, signature, graph, [picture[0].tolist()], {"image": picture})
 
 
 def write_bento(
@@ -120,9 +143,16 @@ def write_bento(
     return folder
 
 
-def _write(folder, signature, inputs, nodes, constants, output, instances, columns) -> Path:
+def _element_type(field) -> int:
+    return TensorProto.STRING if isinstance(field, CategoryField) else TensorProto.FLOAT
+
+
+def _graph(inputs, nodes, constants, output) -> onnx.GraphProto:
+    return helper.make_graph(nodes, "tiny", inputs, [output], constants)
+
+
+def _write(folder, signature, graph, instances, columns) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    graph = helper.make_graph(nodes, "tiny", inputs, [output], constants)
     model = helper.make_model(graph, opset_imports=OPSETS, ir_version=9)
     onnx.checker.check_model(model)
     onnx.save(model, folder / MODEL_FILE)
