@@ -54,14 +54,10 @@ class World:
     def home(self) -> Path:
         return self.settings.home
 
-    def pid_of(self, name: str) -> int:
-        pid = Supervisor(self.home).watched()[name].pid
-        assert pid is not None
-        return pid
-
     @property
     def reconciler_pid(self) -> int:
-        return self.pid_of(RECONCILER)
+        """Of the one that runs now; waits for it while it is restarted."""
+        return int(until(lambda: Supervisor(self.home).watched()[RECONCILER].pid))
 
     @property
     def servers(self) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipelines.embedded.control import RECONCILER, Supervisor
 from pipelines.embedded.origin import ensure_origin
-from pipelines.embedded.ports import HOST, Ports, holder, is_free
+from pipelines.embedded.ports import HOST, Ports, holder, holders, is_free
 from pipelines.embedded.processes import ProcessBook, end, tail
 from pipelines.embedded.records import ReconcilerState
 from pipelines.embedded.status import MLFLOW, ModelStatus, PlatformStatus, platform_status
@@ -111,7 +111,9 @@ def _choose_port(home: Path, port: int, running: bool) -> None:
                 hint=f"mlops down && mlops up --port {port}",
             )
         return
-    if not is_free(port):
+    book = ProcessBook(home / "processes")
+    left_behind = any(book.has(pid) for pid in holders(port))  # by a killed supervisor; the new one ends them first
+    if not left_behind and not is_free(port):
         raise PortUnavailable(f"port {port} is taken{holder(port)}", hint="choose another one: mlops up --port NUMBER")
     ports.set_base(port)
 

@@ -47,17 +47,26 @@ class Ports:
         return json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
 
 
-def holder(port: int) -> str:
-    """` by <program> (pid <pid>)` for a port of this machine, as far as this user may know; else nothing."""
+def holders(port: int) -> list[int]:
+    """The processes that listen on a port of this machine, as far as this user may know."""
     import psutil
 
     try:
-        for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
-            if listens and connection.pid:
-                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+        listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
     except psutil.Error:
-        return ""
+        return []
+    return sorted({c.pid for c in listening if c.pid and c.laddr and c.laddr.port == port})
+
+
+def holder(port: int) -> str:
+    """` by <program> (pid <pid>)` for a port that is taken; nothing when that is not to be known."""
+    import psutil
+
+    for pid in holders(port):
+        try:
+            return f" by {psutil.Process(pid).name()} (pid {pid})"
+        except psutil.Error:
+            continue
     return ""
 
 

@@ -55,6 +55,11 @@ class ProcessBook:
         for path in self.folder.glob(f"{pid}.*.json"):
             path.unlink(missing_ok=True)
 
+    def has(self, pid: int) -> bool:
+        """Whether this process was started by the supervisor of this folder, living or dead."""
+        marks = (ProcessMark.read(path) for path in self.folder.glob(f"{pid}.*.json"))
+        return any(mark.is_alive() for mark in marks)
+
     def end_all(self, patience: float = 5.0) -> list[str]:
         """End every marked process that still runs, with its children; gives their names."""
         ended, marks = [], []
