@@ -219,9 +219,8 @@ def rollback(context: _Context, name: str, environment: str, reason: str, no_wai
     settings = context.settings
     done = roll_back(settings, name, environment, reason)
     timeline = Timeline(make_console())
-    timeline.say(
-        f"[green]rolled back[/] {environment}: {done.withdrawn.bento} → {done.restored.bento} in commit {done.commit[:9]}"
-    )
+    step = f"{done.withdrawn.bento} → {done.restored.bento}"
+    timeline.say(f"[green]rolled back[/] {environment}: {step} in commit {done.commit[:9]}")
     if not no_wait:
         _await_rollout(settings, timeline, name, environment, done.commit)
 

@@ -19,7 +19,7 @@ def component(function: Callable[..., Any]) -> Any:
 
 
 @component
-def snapshot(request: dict, data: Output[Dataset]) -> None:  # type: ignore[type-arg]
+def snapshot(request: dict, data: Output[Dataset]) -> None:
     """Load the data and keep it under the hash of its content."""
     from pathlib import Path
 
@@ -31,7 +31,7 @@ def snapshot(request: dict, data: Output[Dataset]) -> None:  # type: ignore[type
 
 
 @component
-def validate(request: dict, data: Input[Dataset], checks: Output[Artifact]) -> None:  # type: ignore[type-arg]
+def validate(request: dict, data: Input[Dataset], checks: Output[Artifact]) -> None:
     """Hold the data to usecase.yaml."""
     from pathlib import Path
 
@@ -45,9 +45,7 @@ def validate(request: dict, data: Input[Dataset], checks: Output[Artifact]) -> N
 
 
 @component
-def train(  # type: ignore[type-arg]
-    request: dict, data: Input[Dataset], checks: Input[Artifact], model: Output[Model]
-) -> None:
+def train(request: dict, data: Input[Dataset], checks: Input[Artifact], model: Output[Model]) -> None:
     """Train and export to ONNX."""
     from pathlib import Path
 
@@ -64,9 +62,7 @@ def train(  # type: ignore[type-arg]
 
 
 @component
-def evaluate(  # type: ignore[type-arg]
-    request: dict, data: Input[Dataset], model: Input[Model], scores: Output[Metrics]
-) -> None:
+def evaluate(request: dict, data: Input[Dataset], model: Input[Model], scores: Output[Metrics]) -> None:
     """Score candidate and champion on the same test rows."""
     from pathlib import Path
 
@@ -86,7 +82,7 @@ def evaluate(  # type: ignore[type-arg]
 
 
 @component
-def gate(  # type: ignore[type-arg]
+def gate(
     request: dict, data: Input[Dataset], model: Input[Model], scores: Input[Metrics], verdict: Output[Artifact]
 ) -> bool:
     """Judge the candidate; True lets it be released."""
@@ -108,7 +104,7 @@ def gate(  # type: ignore[type-arg]
 
 
 @component
-def register(  # type: ignore[type-arg]
+def register(
     request: dict, data: Input[Dataset], model: Input[Model], verdict: Input[Artifact], version: Output[Artifact]
 ) -> None:
     """Give the accepted candidate a version in MLflow's registry."""
@@ -126,7 +122,7 @@ def register(  # type: ignore[type-arg]
 
 
 @component
-def package(  # type: ignore[type-arg]
+def package(
     request: dict, data: Input[Dataset], model: Input[Model], version: Input[Artifact], bento: Output[Artifact]
 ) -> None:
     """Pack the registered model as a Bento."""
@@ -143,7 +139,7 @@ def package(  # type: ignore[type-arg]
 
 
 @component
-def release(  # type: ignore[type-arg]
+def release(
     request: dict,
     data: Input[Dataset],
     scores: Input[Metrics],
@@ -173,7 +169,7 @@ def release(  # type: ignore[type-arg]
 
 
 @dsl.pipeline(name="train-and-release", description="Train, judge and, if it is good enough, release one use case.")
-def train_and_release(request: dict) -> None:  # type: ignore[type-arg]
+def train_and_release(request: dict) -> None:
     """`request` is a pipelines.request.RunRequest."""
     data = snapshot(request=request).outputs["data"]
     checks = validate(request=request, data=data).outputs["checks"]

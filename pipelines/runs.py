@@ -54,7 +54,7 @@ def read_run(folder: Path) -> Run:
     return Run(
         request=RunRequest.read(request_file),
         folder=folder,
-        outcome=_outcome(folder, records, finished, failed),
+        outcome=_outcome(folder, finished, failed),
         started=datetime.fromtimestamp(start, UTC),
         seconds=end - start,
         steps={name: finished[name].seconds or 0.0 for name in STEPS if name in finished},
@@ -92,7 +92,7 @@ def is_locked(path: Path) -> bool:
         return True
 
 
-def _outcome(folder: Path, records: list[Record], finished: dict[str, Record], failed: Record | None) -> Outcome:
+def _outcome(folder: Path, finished: dict[str, Record], failed: Record | None) -> Outcome:
     if "release" in finished:
         return "released" if finished["release"].tags.get("commit") else "unchanged"
     verdict = finished["gate"].result if "gate" in finished else None

@@ -62,7 +62,7 @@ class Step:
         artifacts: Mapping[str, str] | None = None,
         aliases: Mapping[str, str] | None = None,
     ) -> None:
-        """Remember this of the step; `artifacts` maps files or folders to where they go in MLflow, `aliases` to models."""
+        """Remember this of the step; `artifacts` maps files to their place in MLflow, `aliases` to models."""
         self.remembered |= {
             "summary": summary,
             "params": dict(params or {}),

@@ -1,4 +1,4 @@
-"""From a prediction, commit, Bento, model, run or use case to all the others: prediction ↔ commit ↔ Bento ↔ run ↔ data, code."""
+"""From a prediction, commit, Bento, model, run or use case to all the others."""
 
 import re
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from pipelines.training.tracking import PUBLISHED_FILE, Published
 if TYPE_CHECKING:
     from rich.tree import Tree
 
+MLFLOW_RUN_PATTERN = re.compile(r"^[0-9a-f]{32}$")
 COMMIT_PATTERN = re.compile(r"^[0-9a-f]{7,40}$")
 
 Kind = Literal["prediction", "commit", "bento", "model", "run", "use case"]
@@ -79,7 +80,7 @@ def trace_lineage(settings: Settings, what: str) -> Lineage:
     if not found:
         raise NothingFound(
             f"no release has to do with {what!r} ({kind})",
-            hint="give a prediction id, a commit, name:version, name/version, a run or a use case; `mlops status` shows some",
+            hint="give a prediction id, a commit, name:version, name/version, a run or a use case",
         )
     bentos = list(dict.fromkeys(deployment.release.bento for deployment in found))
     predicted_at = prediction.time if prediction else None
@@ -94,29 +95,34 @@ def render(lineage: Lineage) -> "Tree":
     when = f", predicted {lineage.predicted_at:%Y-%m-%d %H:%M:%S} UTC" if lineage.predicted_at else ""
     tree = Tree(f"[bold]{lineage.asked}[/] ({lineage.kind}{when})", guide_style="dim")
     for version in lineage.versions:
-        release = version.release
-        branch = tree.add(f"Bento   [bold]{release.bento}[/]  {release.digest[:19]}")
-        for line in version.deployments:
-            marks = [mark for mark, so in (("current", line.current), ("in effect then", line.in_effect)) if so]
-            note = f" [green]({', '.join(marks)})[/]" if marks else ""
-            branch.add(
-                f"commit  {line.commit[:12]}  {line.kind} to {line.environment}, {line.time:%Y-%m-%d %H:%M:%S}{note}: {line.reason}"
-            )
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in release.metrics.items())
-        branch.add(f"model   {release.model}  {metrics}")
-        run = version.run
-        branch.add(
-            f"run     {run.run_id if run else release.run}" + (f"  MLflow {run.mlflow_run}" if run else "  (MLflow)")
-        )
-        rows = f"  {run.rows:,} rows" if run and run.rows else ""
-        as_of = f", as of {run.as_of[:10]}" if run and run.as_of else ""
-        branch.add(f"data    {release.data}{rows}{as_of}")
-        branch.add(
-            f"code    {release.code[:12]}{'+dirty' if release.code.endswith('+dirty') else ''}  {version.code_subject or ''}".rstrip()
-        )
-        if run and run.model_card:
-            branch.add(f"card    {run.model_card}")
+        branch = tree.add(f"Bento   [bold]{version.release.bento}[/]  {version.release.digest[:19]}")
+        for line in _lines(version):
+            branch.add(line)
     return tree
+
+
+def _lines(version: Version) -> list[str]:
+    release, run = version.release, version.run
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in release.metrics.items())
+    rows = f"  {run.rows:,} rows" if run and run.rows else ""
+    as_of = f", as of {run.as_of[:10]}" if run and run.as_of else ""
+    commit, _, dirty = release.code.partition("+")
+    code = f"{commit[:12]}{'+' if dirty else ''}{dirty}  {version.code_subject or ''}"
+    return [
+        *(_deployment_line(line) for line in version.deployments),
+        f"model   {release.model}  {metrics}",
+        f"run     {run.run_id}  MLflow {run.mlflow_run}" if run else f"run     MLflow {release.run}",
+        f"data    {release.data}{rows}{as_of}",
+        f"code    {code}".rstrip(),
+        *([f"card    {run.model_card}"] if run and run.model_card else []),
+    ]
+
+
+def _deployment_line(line: DeploymentLine) -> str:
+    marks = [mark for mark, so in (("current", line.current), ("in effect then", line.in_effect)) if so]
+    note = f" [green]({', '.join(marks)})[/]" if marks else ""
+    act = f"{line.kind} to {line.environment}, {line.time:%Y-%m-%d %H:%M:%S}"
+    return f"commit  {line.commit[:12]}  {act}{note}: {line.reason}"
 
 
 def _matcher(
@@ -129,11 +135,9 @@ def _matcher(
         return "bento", lambda d: d.release.bento == what
     if re.fullmatch(r"[a-z0-9-]+/\d+", what):
         return "model", lambda d: d.release.model == what
-    mlflow_run = _mlflow_run_of(settings, what)
+    mlflow_run = what if MLFLOW_RUN_PATTERN.match(what) else _mlflow_run_of(settings, what)
     if mlflow_run:
         return "run", lambda d: d.release.run == mlflow_run
-    if re.fullmatch(r"[0-9a-f]{32}", what):
-        return "run", lambda d: d.release.run == what
     if COMMIT_PATTERN.match(what):
         return "commit", lambda d: d.commit.startswith(what) or d.release.code.startswith(what)
     return "use case", lambda d: d.usecase == what

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 pictures of clothing, 28 × 28, in ten classes (Xiao, Rasul and Vollgraf, 2017; MIT licence)."""
+"""Fashion-MNIST: 70,000 pictures of clothing in ten classes (Xiao, Rasul and Vollgraf, 2017; MIT licence)."""
 
 import gzip
 import os

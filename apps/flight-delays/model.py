@@ -72,7 +72,7 @@ def train(train: Examples, validation: Examples, params: dict[str, Any], seed: i
     from sklearn.preprocessing import OneHotEncoder
 
     rows = train.frame()
-    categories = [name for name, dtype in rows.dtypes.items() if dtype == object]
+    categories = [name for name, dtype in rows.dtypes.items() if dtype.kind == "O"]
     numbers = [name for name in rows.columns if name not in categories]
     model = Pipeline(
         [

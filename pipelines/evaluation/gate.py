@@ -245,7 +245,7 @@ def _champion_without_value(metric: str, evaluation: Evaluation) -> str:
     why = evaluation.champion_problem or problems.get(metric, f"{metric} has no value")
     return (
         f"cannot be evaluated: the champion {evaluation.champion_name} could not be scored: {why}. "
-        "To replace it on purpose, take the alias champion off it in the registry: "
+        "To replace it on purpose, run the pipeline with --replace-champion: "
         "the next run is then a first release"
     )
 

@@ -33,7 +33,7 @@ class RunCrashed(MlopsError):
     """The runner's process ended without a step having failed."""
 
 
-def run(settings: Settings, request: RunRequest, on_record: OnRecord = lambda record: None) -> Run:
+def run(settings: Settings, request: RunRequest, on_record: OnRecord) -> Run:
     """Run the pipeline to its end and give what came of it; a step's failure is in the result, not raised.
 
     Called again with the run id of an interrupted run, it goes on after the last finished step.
@@ -68,7 +68,7 @@ def run(settings: Settings, request: RunRequest, on_record: OnRecord = lambda re
         tail = (folder / LOG_FILE).read_text(errors="replace").strip().splitlines()[-5:]
         raise RunCrashed(
             f"the runner ended with exit status {child.returncode} in step {_last_step(folder)}:\n" + "\n".join(tail),
-            hint=f"the whole log is {folder / LOG_FILE}; `mlops run {request.usecase} --resume {request.run_id}` goes on",
+            hint=f"log: {folder / LOG_FILE}; `mlops run {request.usecase} --resume {request.run_id}` goes on",
         )
     return result
 

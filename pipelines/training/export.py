@@ -4,6 +4,7 @@ A tabular model gets one input per feature (float32 or string, [N, 1]); a tensor
 feature's own dtype, [N, *shape]. The output is `probabilities` [N, classes] or `values` [N, 1], float32.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from pipelines.usecase.model import CategoryFeature, Feature, NumberFeature
 
 if TYPE_CHECKING:
     import onnx
+
+Exporter = Callable[[Any, Signature], "onnx.ModelProto"]
 
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 
@@ -48,9 +51,9 @@ def export(model: Any, signature: Signature, path: Path) -> None:
             f"train() returned {type(model).__module__}.{type(model).__name__}, which cannot be exported to ONNX",
             hint="return a fitted Keras, scikit-learn or LightGBM model, or an onnx.ModelProto",
         )
-    exporter = {"keras": _from_keras, "sklearn": _from_sklearn, "onnx": lambda model, _: model}[kind]
+    exporters: dict[str, Exporter] = {"keras": _from_keras, "sklearn": _from_sklearn, "onnx": lambda model, _: model}
     try:
-        exported = exporter(model, signature)
+        exported = exporters[kind](model, signature)
         _rename(exported, signature)
     except NotExportable:
         raise
@@ -60,7 +63,7 @@ def export(model: Any, signature: Signature, path: Path) -> None:
 
 
 def trained_outputs(model: Any, signature: Signature, columns: dict[str, Any], frame: Any) -> Any:
-    """What the trained model itself answers, shaped like the exported one's output; the export is checked against it."""
+    """What the trained model itself answers, shaped like the exported one's output, to check the export against."""
     import numpy as np
 
     kind = _kind(model)

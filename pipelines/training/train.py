@@ -6,7 +6,6 @@
 """
 
 import random
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from pipelines.documents import Document
 from pipelines.errors import MlopsError
 from pipelines.training.export import export, signature_of, trained_outputs
 from pipelines.usecase import UseCase
-from pipelines.usecase.code import load_function
+from pipelines.usecase.code import load_function, raised_at
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,7 +49,7 @@ class Candidate(Document):
 def train(
     usecase: UseCase, code: Path, table: "pa.Table", params: Mapping[str, Any], seed: int, folder: Path
 ) -> Candidate:
-    """Split, train with `params` over the use case's own, export. The test rows are only looked at for the golden sample."""
+    """Split, train with `params` over the use case's own, export; test rows are only used to check the export."""
     import numpy as np
 
     parts = split(table, usecase.data, usecase.task, seed)
@@ -104,9 +103,7 @@ def _call(
     except MlopsError:
         raise
     except Exception as error:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(code)]
-        where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-        raise TrainerFailed(f"{entry} raised {type(error).__name__}{where}: {error}") from error
+        raise TrainerFailed(f"{entry} raised {type(error).__name__}{raised_at(error, code)}: {error}") from error
 
 
 def _golden(folder: Path, signature: Signature, test: Examples) -> Golden:

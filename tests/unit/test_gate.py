@@ -139,7 +139,7 @@ def test_a_champion_that_could_not_be_scored_is_no_first_release():
     assert (verdict.passed, verdict.first_release) == (False, False)
     reason = last_rule(verdict).reason
     assert reason.startswith("cannot be evaluated: the champion flight-delays/7 could not be scored: the model needs")
-    assert "To replace it on purpose, take the alias champion off it" in reason
+    assert "To replace it on purpose, run the pipeline with --replace-champion" in reason
 
 
 def test_a_champion_without_this_metric_cannot_be_compared_with():
