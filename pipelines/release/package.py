@@ -10,9 +10,13 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
+
+import yaml
 
 from bento.signature import PROVENANCE_FILE, Provenance
 from pipelines.documents import Document
@@ -52,7 +56,7 @@ def pack(usecase: UseCase, model: Path, provenance: Provenance, store: Path) -> 
     # Not in the store: BentoML refuses to build below a folder whose name begins with a dot.
     with tempfile.TemporaryDirectory(prefix="packing-") as scratch:
         context = _build_context(usecase, model, provenance, Path(scratch) / "context")
-        built = _build(usecase, provenance, context, Path(scratch) / "home")
+        built = _build(provenance, context, Path(scratch) / "home")
         return _keep(built, usecase.name, provenance.bento, store)
 
 
@@ -110,36 +114,35 @@ def _build_context(usecase: UseCase, model: Path, provenance: Provenance, contex
         entry_point(usecase.name, timeout_seconds=usecase.serving.timeout.total_seconds()), encoding="utf-8"
     )
     (context / "requirements.txt").write_text("\n".join(serving_requirements()) + "\n", encoding="utf-8")
+    bentofile = {
+        "service": "service:Service",
+        "labels": {
+            "usecase": usecase.name,
+            "owner": usecase.owner.team,
+            "run": provenance.run,
+            "model": provenance.model,
+            "data": provenance.data,
+            "code": provenance.code,
+        },
+        "include": ["service.py", "requirements.txt", "bento/**", "model/**"],
+        "python": {"requirements_txt": "requirements.txt", "lock_packages": False},
+    }
+    (context / "bentofile.yaml").write_text(yaml.safe_dump(bentofile, sort_keys=False), encoding="utf-8")
     return context
 
 
-def _build(usecase: UseCase, provenance: Provenance, context: Path, home: Path) -> Path:
-    """BentoML reads its home at import, so the build's own store is set before."""
-    os.environ["BENTOML_HOME"] = str(home)
-    os.environ["BENTOML_DO_NOT_TRACK"] = "True"
-    import bentoml
-
+def _build(provenance: Provenance, context: Path, home: Path) -> Path:
+    """BentoML's own build, in a process of its own: its home and the modules it imports are a process's for life."""
     name, version = provenance.bento.split(":")
-    try:
-        built = bentoml.build(
-            "service:Service",
-            name=name,
-            version=version,
-            labels={
-                "usecase": usecase.name,
-                "owner": usecase.owner.team,
-                "run": provenance.run,
-                "model": provenance.model,
-                "data": provenance.data,
-                "code": provenance.code,
-            },
-            include=["service.py", "requirements.txt", "bento/**", "model/**"],
-            python={"requirements_txt": "requirements.txt", "lock_packages": False},
-            build_ctx=str(context),
-        )
-    except Exception as error:
-        raise BentoBuildFailed(f"BentoML could not build {provenance.bento}: {error}") from error
-    return Path(built.path)
+    command = [sys.executable, "-m", "bentoml", "build", str(context), "--name", name, "--version", version]
+    environment = {**os.environ, "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(command, env=environment, cwd=context, capture_output=True, text=True, check=False)
+    built = home / "bentos" / name / version
+    if done.returncode != 0 or not (built / "bento.yaml").is_file():
+        words = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise BentoBuildFailed(f"BentoML could not build {provenance.bento}: {' | '.join(words[-5:])}")
+    return built
 
 
 def _keep(built: Path, name: str, tag: str, store: Path) -> PackedBento:

@@ -1,0 +1,143 @@
+"""The steps as plain functions: what a run does from data to commit, and how each way to fail is told."""
+
+import copy
+
+import pytest
+
+from pipelines.data import DatasetMissing
+from pipelines.data.checks import DataRejected
+from pipelines.data.snapshot import SnapshotCorrupted
+from pipelines.release.git import RemoteUnreachable
+from pipelines.release.registry import aliases
+from pipelines.release.releases import open_releases
+from pipelines.training.export import NotExportable
+from pipelines.training.tracking import Journal, mlflow_client, publish
+from pipelines.training.train import TrainerFailed
+from tests.pipeline_cases import MODEL_PY, NAME, USECASE, Lab, Stepwise, git
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch) -> Lab:
+    lab = Lab(tmp_path / "checkout")
+    for key, value in lab.environ().items():
+        monkeypatch.setenv(key, value)
+    return lab
+
+
+def changed(**parts) -> dict:
+    values = copy.deepcopy(USECASE)
+    for path, value in parts.items():
+        *parents, last = path.split("__")
+        place = values
+        for part in parents:
+            place = place[part]
+        place[last] = value
+    return values
+
+
+@pytest.mark.slow
+def test_a_run_ends_in_a_commit_that_names_everything_it_came_from(lab):
+    run = Stepwise(lab)
+    run.until("release")
+
+    release = open_releases(lab.settings).current(NAME, "staging")
+    assert release.bento == f"{NAME}:1"
+    assert release.data == run.data.version
+    assert release.code == git(lab.root, "rev-parse", "HEAD")
+    assert release.metrics["roc_auc"] > 0.7
+    folder = lab.settings.runs / run.asked.run_id
+    assert release.run == publish(folder, NAME, lab.settings.tracking_uri, lab.settings.home / "artifacts")
+    assert aliases(lab.settings.tracking_uri, NAME) == {"challenger": "1", "champion": "1"}
+    tracked = mlflow_client(lab.settings.tracking_uri).get_run(release.run).data
+    assert {f"seconds/{step}" for step in ("snapshot", "validate", "train", "gate")} <= tracked.metrics.keys()
+    assert tracked.metrics["roc_auc"] == pytest.approx(release.metrics["roc_auc"], abs=1e-4)
+    assert tracked.params["C"] == "1.0"
+    assert tracked.tags["data"] == run.data.sha256
+
+
+@pytest.mark.slow
+def test_a_worse_candidate_is_rejected_and_the_release_stays(lab):
+    Stepwise(lab).until("release")
+    worse = Stepwise(lab, params={"C": 1e-4})
+    assert worse.until("gate").verdict.passed is False
+    assert "champion" in (lab.settings.runs / worse.asked.run_id / "by-hand" / "evaluation" / "verdict.md").read_text()
+    assert open_releases(lab.settings).current(NAME, "staging").version == "1"
+
+
+def test_the_same_code_data_and_seed_give_the_same_metrics(lab):
+    first, second = Stepwise(lab).until("evaluate"), Stepwise(lab).until("evaluate")
+    assert first.data == second.data
+    assert first.evaluation == second.evaluation
+    other = Stepwise(lab, params={"C": 0.01}).until("evaluate")
+    assert other.evaluation.candidate.metrics != first.evaluation.candidate.metrics
+
+
+def test_an_as_of_run_trains_on_less_and_says_so(lab):
+    run = Stepwise(lab, as_of="2026-01-20")
+    assert run.snapshot().rows < 600
+    assert run.data.as_of.startswith("2026-01-20")
+
+
+def test_data_that_breaks_a_promise_stops_the_run_and_names_column_check_and_rows(lab):
+    lab.write_usecase(changed(data__features={**USECASE["data"]["features"], "size": {"type": "number", "max": 5}}))
+    run = Stepwise(lab)
+    run.snapshot()
+    with pytest.raises(DataRejected, match=r"(?s)size.*at most 5"):
+        run.validate()
+    failed = Journal(lab.settings.runs / run.asked.run_id).records()[-1]
+    assert (failed.step, failed.event) == ("validate", "failed")
+    assert "size" in failed.summary
+
+
+def test_a_missing_data_set_says_how_to_get_it(lab):
+    lab.write_model(
+        MODEL_PY.replace("def load():", "def load():\n    raise DatasetMissing('no pictures', hint='apt-get')")
+    )
+    with pytest.raises(DatasetMissing, match=r"(?s)no pictures.*apt-get"):
+        Stepwise(lab).snapshot()
+
+
+def test_a_snapshot_that_was_changed_is_not_trained_on(lab):
+    run = Stepwise(lab)
+    run.snapshot()
+    (stored,) = (lab.settings.home / "snapshots").rglob("*.parquet")
+    stored.write_bytes(stored.read_bytes()[:-100])
+    with pytest.raises(SnapshotCorrupted, match=stored.name[:12]):
+        run.validate()
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "told"),
+    [
+        ("return 1 / 0", TrainerFailed, r"model.py:train raised ZeroDivisionError at model.py:\d+: division by zero"),
+        ("return None", NotExportable, "NoneType"),
+        ("return {'weights': [1]}", NotExportable, "dict"),
+    ],
+)
+def test_a_trainer_that_fails_is_named_with_its_line(lab, body, error, told):
+    lab.write_model(MODEL_PY.replace("    from sklearn.compose", f"    {body}\n    from sklearn.compose"))
+    run = Stepwise(lab).until("validate")
+    with pytest.raises(error, match=told):
+        run.train()
+
+
+def test_a_model_that_answers_nan_is_not_a_model(lab):
+    lab.write_model(
+        MODEL_PY.replace("    return Pipeline(", "    fitted = Pipeline(")
+        + "    fitted['model'].coef_[:] = np.nan\n    return fitted\n"
+    )
+    run = Stepwise(lab).until("validate")
+    with pytest.raises(TrainerFailed, match="NaN or infinity"):
+        run.train()
+
+
+@pytest.mark.slow
+def test_an_unreachable_origin_loses_nothing(lab):
+    run = Stepwise(lab).until("package")
+    origin = lab.settings.home / "origin.git"
+    origin.rename(origin.with_name("away.git"))
+    with pytest.raises(RemoteUnreachable, match=r"origin\.git"):
+        run.release()
+    origin.with_name("away.git").rename(origin)
+    run.release()
+    assert open_releases(lab.settings).current(NAME, "staging").version == "1"
