@@ -29,7 +29,7 @@ from pipelines.embedded.records import (
 )
 from pipelines.embedded.rollout import DRAIN_SECONDS, Rollout, Superseded
 from pipelines.errors import MlopsError
-from pipelines.release.git import Repository
+from pipelines.release.git import BranchMissing, Repository
 from pipelines.release.release import Release, release_path
 from pipelines.release.releases import Releases
 from pipelines.settings import Settings
@@ -87,7 +87,9 @@ class Reconciler:
     def _look(self) -> None:
         """Read what is wanted, if the branch has moved or the last look failed."""
         head = self.head.read()
-        if head is None or head == self.commit:
+        if head is None:
+            raise BranchMissing(f"{self.settings.remote} has no branch {self.settings.branch!r}")
+        if head == self.commit:
             return
         head = self.releases.repository.fetch()
         found, problems = self.releases.all(head)

@@ -102,8 +102,11 @@ class RolloutRecord(Document):
 
 
 def append_rollout(home: Path, record: RolloutRecord) -> None:
-    with (home / ROLLOUTS_FILE).open("a", encoding="utf-8") as file:
-        file.write(record.model_dump_json() + "\n")
+    """Add a line; one that a crash cut short is ended first, so that it spoils no other."""
+    path = home / ROLLOUTS_FILE
+    whole = not path.is_file() or path.read_bytes()[-1:] in (b"", b"\n")
+    with path.open("a", encoding="utf-8") as file:
+        file.write(("" if whole else "\n") + record.model_dump_json() + "\n")
 
 
 def rollouts(home: Path) -> list[RolloutRecord]:

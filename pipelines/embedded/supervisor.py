@@ -62,6 +62,7 @@ def _supervise(home: Path) -> None:
         arbiter.start()
     finally:
         info_file(home).unlink(missing_ok=True)
+        shutil.rmtree(Path(endpoint.removeprefix("ipc://")).parent, ignore_errors=True)
         log.info("stopped")
 
 

@@ -47,8 +47,8 @@ def wait_for(settings: Settings, usecase: str, environment: str, commit: str, ti
     Raises RolloutFailed, RolloutSuperseded, RolloutTimedOut, CommitUnknown, SupervisorDown.
     """
     target = Target(usecase=usecase, environment=environment)
-    repository = Repository(settings.remote, settings.branch, settings.home / "cache" / "waiting.git")
-    commit = commit or repository.fetch()
+    repository = _repository(settings)
+    commit = commit or repository.remote_head() or ""
     release = _release_at(repository, target, commit)
     files = RunFiles(run_folder(settings.home))
     deadline = time.monotonic() + timeout
@@ -78,6 +78,18 @@ def wait_for(settings: Settings, usecase: str, environment: str, commit: str, ti
         f"{release.bento} of commit {commit[:9]} did not answer for {target} within {timeout:.0f} s",
         hint=f"`mlops status` says how far it is; logs: {settings.logs}",
     )
+
+
+def _repository(settings: Settings) -> Repository:
+    """A bare repository on this disk is read where it is, so that many may wait at once without a cache to share."""
+    on_disk = (Path(settings.remote) / "objects").is_dir()
+    cache = Path(settings.remote) if on_disk else settings.home / "cache" / "waiting.git"
+    return Repository(settings.remote, settings.branch, cache)
+
+
+def _refresh(repository: Repository) -> None:
+    if repository.cache != Path(repository.remote):
+        repository.fetch()
 
 
 def _takes_requests(files: RunFiles, serving: Deployed) -> bool:
@@ -121,7 +133,7 @@ def _release_at(repository: Repository, target: Target, commit: str) -> Release:
     path = release_path(target.usecase, target.environment)
     text = repository.read(path, commit)
     if text is None:
-        repository.fetch()
+        _refresh(repository)
         text = repository.read(path, commit)
     if text is None:
         raise CommitUnknown(f"{path} is not there at commit {commit[:9]} of {repository.remote}")
@@ -135,6 +147,6 @@ def _contains(repository: Repository, later: str, earlier: str) -> bool:
     asked = ["merge-base", "--is-ancestor", earlier, later]
     done = run_git(asked, cwd=repository.cache, check=False)
     if done.returncode not in (0, 1):  # a commit that the cache does not have yet
-        repository.fetch()
+        _refresh(repository)
         done = run_git(asked, cwd=repository.cache, check=False)
     return done.returncode == 0

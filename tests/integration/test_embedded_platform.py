@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -165,6 +167,39 @@ def test_a_platform_that_cannot_start_shows_why(tmp_path: Path) -> None:
     assert not down(made.settings)
 
 
+def test_a_server_that_keeps_crashing_is_restarted_less_and_less_often(platform: World) -> None:
+    platform.live(platform.release(platform.pack("1")))
+    pauses = []
+    for _ in range(3):
+        pid = until(lambda: platform.model().pid)
+        os.kill(pid, signal.SIGKILL)
+        began = time.monotonic()
+        until(lambda pid=pid: platform.model().pid not in (None, pid))
+        pauses.append(time.monotonic() - began)
+    assert pauses[1] > 1
+    assert pauses[2] > 2
+    assert platform.model().problem == "crashed 3 times, last with exit status -9"
+    assert platform.serving() == "tiny-table:1"
+
+
+def test_a_state_folder_with_a_long_path_works_as_well(tmp_path: Path) -> None:
+    folder = tmp_path / ("long-" * 30)
+    folder.mkdir()
+    with world(folder) as platform:
+        platform.live(platform.release(platform.pack("1")))
+        assert platform.serving() == "tiny-table:1"
+
+
+@pytest.mark.slow
+def test_mlflow_can_be_seen_in_a_browser_when_asked_for(platform: World) -> None:
+    found = up(platform.settings, mlflow_ui=True)
+    assert up(platform.settings, mlflow_ui=True).mlflow == found.mlflow
+    processes = _tree(found.pid)
+    until(lambda: _healthy(f"{found.mlflow}/health"), 90)
+    platform.down()
+    assert not any(_alive(process) for process in processes)
+
+
 def test_logs_are_kept_for_each_process(platform: World) -> None:
     platform.live(platform.release(platform.pack("1")))
     assert "tiny-table:1 live after" in platform.log("reconciler")
@@ -172,6 +207,13 @@ def test_logs_are_kept_for_each_process(platform: World) -> None:
     assert [path.name.split(".")[:2] for path in platform.settings.logs.glob("tiny-table.*")] == [
         ["tiny-table", "staging"]
     ]
+
+
+def _healthy(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).text == "OK"
+    except httpx.HTTPError:
+        return False
 
 
 def _tree(pid: int) -> list[psutil.Process]:
