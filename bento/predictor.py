@@ -1,5 +1,6 @@
 """A model with everything its answers carry: class names, ids, release, counts."""
 
+import collections
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,13 +47,13 @@ class Predictor:
             index = int(np.argwhere(~np.isfinite(outputs))[0, 0])
             raise AnswerNotFinite(f"{self.provenance.model} answered {outputs[index].tolist()} to instance {index}")
         if self._classes:
-            best = outputs.argmax(axis=1)
+            best = outputs.argmax(axis=1).tolist()
             predictions: list[dict[str, Any]] = [
                 {"label": self._classes[top], "probabilities": dict(zip(self._keys, row, strict=True))}
                 for top, row in zip(best, outputs, strict=True)
             ]
-            for position, count in zip(*np.unique(best, return_counts=True), strict=True):
-                self._counters[position].inc(int(count))
+            for position, count in collections.Counter(best).items():
+                self._counters[position].inc(count)
         else:
             predictions = [{"value": value} for value in outputs[:, 0]]
             self._counters[0].inc(len(outputs))

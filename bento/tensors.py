@@ -6,7 +6,7 @@ longest text of a body: such bodies are told by their characters and walked firs
 """
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from math import prod
 from typing import Any
 
@@ -36,41 +36,56 @@ def parse_tensors(name: str, field: TensorField, instances: list[Any], body: byt
 
     `body` is the JSON text the instances came from.
     """
-    array = _as_array(name, instances) if _only_numbers(instances, body) else None
-    if array is None or not _fits(field, array):
+    array = _as_array(name, field, instances) if _only_numbers(instances, body) else None
+    if array is None:
         faults = list(islice(_faults(name, field, instances), MOST_FAULTS))
         if faults:
             raise InvalidInstances(faults)
         array = np.array(_values(name, instances), dtype=np.float64)
     _require_range(name, field, array)
-    return array.astype(field.dtype)
+    return array.astype(field.dtype, copy=False)
 
 
 def _only_numbers(instances: list[Any], body: bytes) -> bool:
     """Whether no text or boolean can be among the values: no quotes but those of the known keys."""
-    keys = 1 + sum(type(instance) is dict for instance in instances)
-    return body.count(b'"') == 2 * keys and b"true" not in body and b"false" not in body
+    named = sum(type(instance) is dict for instance in instances)
+    if named:
+        return body.count(b'"') == 2 * (1 + named) and b"true" not in body and b"false" not in body
+    start = body.find(b'instances"') + len(b'instances"')
+    return all(body.find(character, start) < 0 for character in (b'"', b"u", b"a"))  # as in true, null and false
 
 
 def _values(name: str, instances: list[Any]) -> list[Any]:
     return [instance.get(name) if type(instance) is dict else instance for instance in instances]
 
 
-def _as_array(name: str, instances: list[Any]) -> Array | None:
+def _as_array(name: str, field: TensorField, instances: list[Any]) -> Array | None:
+    """None when something does not fit."""
     if any(type(instance) is dict and instance.keys() != {name} for instance in instances):
         return None
+    values = _values(name, instances)
     try:
-        return np.array(_values(name, instances))
-    except (ValueError, OverflowError):  # ragged, or deeper than an array can be
+        if field.dtype == "uint8":
+            return _pixels(field, values)
+        array = np.array(values)
+    except (TypeError, ValueError, OverflowError):  # not whole numbers of a byte; ragged, or too deep for an array
         return None
+    return array if array.shape[1:] == field.shape and array.dtype.kind in "iuf" else None
 
 
-def _fits(field: TensorField, array: Array) -> bool:
-    return array.shape[1:] == field.shape and array.dtype.kind in ("iuf" if field.dtype == "float32" else "iu")
+def _pixels(field: TensorField, values: list[Any]) -> Array | None:
+    """Level by level into one list, which becomes bytes in half the time that an array of nested lists takes."""
+    for size in field.shape:
+        if set(map(len, values)) != {size}:
+            return None
+        values = list(chain.from_iterable(values))
+    return np.frombuffer(bytes(values), dtype=np.uint8).reshape(-1, *field.shape)
 
 
 def _require_range(name: str, field: TensorField, array: Array) -> None:
     low, high = limits(field)
+    if array.dtype == np.uint8 and (low, high) == (0, 255):
+        return
     if low <= array.min() and array.max() <= high:  # false for NaN
         return
     wrong = np.argwhere(~((array >= low) & (array <= high)))[:MOST_FAULTS].tolist()
