@@ -167,6 +167,7 @@ def test_a_platform_that_cannot_start_shows_why(tmp_path: Path) -> None:
     assert not down(made.settings)
 
 
+@pytest.mark.slow
 def test_a_server_that_keeps_crashing_is_restarted_less_and_less_often(platform: World) -> None:
     platform.live(platform.release(platform.pack("1")))
     pauses = []

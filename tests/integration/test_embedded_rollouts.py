@@ -70,6 +70,7 @@ def test_a_commit_that_changes_no_bento_restarts_nothing(platform: World) -> Non
         ("lying", wrong_golden, r"lying:2 answers golden instance 0 with \[0\.\d+, 0\.\d+\].*\[0\.9900, 0\.0100\]"),
         ("truncated", truncate_model, r"ended with exit status \d+.*model\.onnx is no model ONNX Runtime can load"),
     ],
+    ids=["crashes at start", "answers wrongly", "model file truncated"],
 )
 def test_a_bad_version_never_replaces_the_old_one(platform: World, name: str, spoil, told: str) -> None:
     start(platform, name)
@@ -134,6 +135,7 @@ def test_a_release_that_cannot_be_read_is_told_and_what_runs_stays(platform: Wor
     assert status(platform.settings).problems == []
 
 
+@pytest.mark.slow
 def test_a_release_that_is_deleted_is_not_served_any_more(platform: World) -> None:
     start(platform, "withdrawn")
     port = int(platform.model("withdrawn").url.rsplit(":", 1)[1])
@@ -148,6 +150,7 @@ def test_a_release_that_is_deleted_is_not_served_any_more(platform: World) -> No
     assert platform.model("withdrawn").url.endswith(f":{port}")
 
 
+@pytest.mark.slow
 def test_an_origin_that_cannot_be_reached_is_told_and_models_serve_on(platform: World) -> None:
     start(platform, "offline")
     origin = Path(platform.settings.remote)
@@ -165,6 +168,7 @@ def test_an_origin_that_cannot_be_reached_is_told_and_models_serve_on(platform: 
     assert status(platform.settings).problems == []
 
 
+@pytest.mark.slow
 def test_a_reconciler_killed_in_the_middle_of_a_rollout_is_made_good_by_the_next(platform: World) -> None:
     start(platform, "midway")
     commit = platform.release(platform.pack("2", "midway", weight=0.002))
@@ -175,6 +179,7 @@ def test_a_reconciler_killed_in_the_middle_of_a_rollout_is_made_good_by_the_next
     until(lambda: [s for s in platform.servers if s.startswith("midway.")] == [_active(platform, "midway")])
 
 
+@pytest.mark.slow
 def test_a_new_reconciler_does_not_hurry_a_release_that_failed(platform: World) -> None:
     with pytest.raises(RolloutFailed):
         platform.live(platform.release(platform.pack("1", "hopeless", spoil=crash_at_start)), "hopeless")
