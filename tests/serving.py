@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -18,10 +19,10 @@ START_SECONDS = 30
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as opened:
-        return opened.getsockname()[1]
+        return int(opened.getsockname()[1])
 
 
-def wait_until(condition, what: str, seconds: float = START_SECONDS):
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = START_SECONDS) -> Any:
     """What `condition` gives once it is true; fails, saying what was waited for."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -39,7 +40,7 @@ class ServerProcess:
         self.name = name
         self.log = folder / f"{name}.log"
         self.state_file = folder / f"{name}.json"
-        self.port = None if fd is not None else free_port()
+        self.port = 0 if fd is not None else free_port()
         where = ["--fd", fd] if fd is not None else ["--port", self.port]
         command = ["-m", "bento.server", "--bento", bento, "--name", name, "--state", self.state_file]
         with self.log.open("wb") as log:
@@ -54,9 +55,10 @@ class ServerProcess:
             )
 
     @property
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         with contextlib.suppress(OSError):
-            return json.loads(self.state_file.read_text())
+            told: dict[str, Any] = json.loads(self.state_file.read_text())
+            return told
         return {}
 
     @property

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,7 +10,7 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 import bento
-from bento.runtime import Model
+from bento.runtime import Columns, Model
 from bento.service import entry_point
 from bento.signature import (
     GOLDEN_FILE,
@@ -143,15 +144,15 @@ def write_bento(
     return folder
 
 
-def _element_type(field) -> int:
-    return TensorProto.STRING if isinstance(field, CategoryField) else TensorProto.FLOAT
+def _element_type(field: object) -> int:
+    return int(TensorProto.STRING if isinstance(field, CategoryField) else TensorProto.FLOAT)
 
 
-def _graph(inputs, nodes, constants, output) -> onnx.GraphProto:
+def _graph(inputs: list[Any], nodes: list[Any], constants: list[Any], output: Any) -> Any:
     return helper.make_graph(nodes, "tiny", inputs, [output], constants)
 
 
-def _write(folder, signature, graph, instances, columns) -> Path:
+def _write(folder: Path, signature: Signature, graph: Any, instances: list[Any], columns: Columns) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     model = helper.make_model(graph, opset_imports=OPSETS, ir_version=9)
     onnx.checker.check_model(model)

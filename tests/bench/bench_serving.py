@@ -58,11 +58,11 @@ class Server:
     def processor_seconds(self) -> float:
         root = psutil.Process(self.pid)
         times = [process.cpu_times() for process in [root, *root.children(recursive=True)]]
-        return sum(spent.user + spent.system for spent in times)
+        return float(sum(spent.user + spent.system for spent in times))
 
     def megabytes(self) -> float:
         root = psutil.Process(self.pid)
-        return sum(p.memory_full_info().pss for p in [root, *root.children(recursive=True)]) / 1e6
+        return float(sum(p.memory_full_info().pss for p in [root, *root.children(recursive=True)])) / 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +172,7 @@ def report(
     options: argparse.Namespace,
 ) -> int:
     def median(cell: Cell, name: str, value: str) -> float:
-        return statistics.median(getattr(measured, value) for measured in table[cell, name])
+        return float(statistics.median(getattr(measured, value) for measured in table[cell, name]))
 
     print("load: asyncio clients on the same machine;", os.cpu_count(), "cores;", options.rounds, "rounds\n")
     print("| request | clients | | req/s | p99 ms | server CPU µs/request | CPU ratio |")
