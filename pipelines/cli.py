@@ -341,6 +341,8 @@ def _print_status(settings: Settings, status: Any) -> None:
         console.print(table("models", ["use case", "environment", "bento", "state", "commit", "url", "problem"], rows))
     elif status.running:
         console.print("no model is released yet: `mlops run NAME` trains and releases one")
+    if status.mlflow:
+        console.print(f"MLflow at {status.mlflow}")
     for problem in status.problems:
         console.print(f"[yellow]problem[/] {problem}")
     runs = [
@@ -364,14 +366,14 @@ def _await_rollout(settings: Settings, timeline: Timeline, name: str, environmen
 
 
 def _parse_params(pairs: tuple[str, ...]) -> dict[str, Any]:
-    import yaml
+    from pipelines.usecase import yaml12
 
     params = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not separator or not key:
             raise click.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--param")
-        params[key] = yaml.safe_load(value)
+        params[key] = yaml12.load(value)
     return params
 
 

@@ -108,6 +108,18 @@ class PlatformArbiter(Arbiter):  # type: ignore[misc]
         yield watcher._start()
         return {"pids": list(watcher.processes)}
 
+    @synchronized("manage_watchers")  # type: ignore[untyped-decorator]
+    @gen.coroutine  # type: ignore[untyped-decorator]
+    def manage_watchers(self) -> Any:
+        """One round of reaping and restarting.
+
+        BentoML's build of circus (kantoku) ends the arbiter as soon as a watcher has no process; here that is a
+        server that has drained, or one that waits before its next start.
+        """
+        if not self._stopping:
+            self.reap_processes()
+            yield [watcher.manage_processes() for watcher in self.iter_watchers()]
+
     def bind(self, name: str, host: str, port: int) -> int:
         """Listen for as long as the supervisor lives, or until `unbind`; servers come and go behind it."""
         if name not in self.sockets:

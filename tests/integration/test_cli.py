@@ -1,0 +1,159 @@
+"""`mlops` as a person meets it: what it says when things are right, and above all when they are not."""
+
+import copy
+import json
+import os
+import stat
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from pipelines.cli import main
+from tests.pipeline_cases import MODEL_PY, NAME, USECASE, Lab
+
+
+@pytest.fixture
+def lab(tmp_path) -> Lab:
+    return Lab(tmp_path / "checkout")
+
+
+@pytest.fixture
+def mlops(lab, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["--root", str(lab.root), *arguments])
+
+    return call
+
+
+@pytest.mark.parametrize("verb", sorted(main.commands))
+def test_every_verb_explains_itself(mlops, verb):
+    result = mlops(verb, "--help")
+    assert result.exit_code == 0
+    assert main.commands[verb].help.splitlines()[0].rstrip(".") in result.output.replace("\n  ", " ")
+
+
+def test_help_works_outside_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(main, ["run", "--help"]).exit_code == 0
+    result = CliRunner().invoke(main, ["check"])
+    assert result.exit_code == 1
+    assert "no apps/ folder" in result.stderr
+    assert "hint:" in result.stderr
+
+
+def test_a_valid_checkout_is_said_to_be(mlops):
+    result = mlops("check")
+    assert result.exit_code == 0
+    assert "1 use case valid: tiny" in result.stdout
+
+
+def test_a_typo_is_told_with_file_line_key_and_what_is_allowed(lab, mlops):
+    values = copy.deepcopy(USECASE)
+    values["evaluation"]["gates"][0]["at_leest"] = values["evaluation"]["gates"][0].pop("at_least")
+    lab.write_usecase(values)
+    for arguments in (["check"], ["run", NAME]):
+        result = mlops(*arguments)
+        assert result.exit_code == 1
+        assert "apps/tiny/usecase.yaml:" in result.stderr
+        assert "at_leest" in result.stderr
+        assert "at_least" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_a_function_that_is_not_there_is_found_by_check(lab, mlops):
+    lab.write_model(MODEL_PY.replace("def train(", "def trian("))
+    result = mlops("check", NAME)
+    assert result.exit_code == 1
+    assert "train" in result.stderr
+    assert "trian" in result.stderr
+
+
+def test_an_unknown_use_case_suggests_one(mlops):
+    result = mlops("run", "tinny")
+    assert result.exit_code == 1
+    assert "did you mean tiny?" in result.stderr
+
+
+def test_an_unknown_parameter_lists_those_there_are(mlops):
+    result = mlops("run", NAME, "--param", "trees=3")
+    assert result.exit_code == 1
+    assert "'trees' is no training parameter of tiny; it has: C" in result.stderr
+    assert mlops("run", NAME, "--param", "nonsense").exit_code == 2
+
+
+def test_production_is_only_reached_by_promotion(mlops):
+    result = mlops("run", NAME, "--environment", "production")
+    assert result.exit_code == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_state_folder_that_cannot_be_written_to_is_named_as_a_user(lab, mlops):
+    lab.root.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    result = mlops("run", NAME)
+    lab.root.chmod(stat.S_IRWXU)
+    assert result.exit_code == 1
+    assert "cannot be written to" in result.stderr
+
+
+def test_a_state_folder_that_cannot_exist_is_named(lab, mlops):
+    (lab.root / "file").write_text("")
+    result = mlops("--home", str(lab.root / "file" / "state"), "run", NAME)
+    assert result.exit_code == 1
+    assert "cannot be written to" in result.stderr
+    assert "--home" in result.stderr
+
+
+def test_a_folder_outside_git_says_what_to_do(tmp_path, lab, mlops):
+    import shutil
+
+    shutil.rmtree(lab.root / ".git")
+    shutil.rmtree(lab.root / ".mlops")
+    result = mlops("run", NAME)
+    assert result.exit_code == 1
+    assert "not a Git checkout" in result.stderr
+    assert "git init" in result.stderr
+
+
+def test_with_nothing_released_each_verb_says_so(mlops):
+    for arguments, words in (
+        (["rollback", NAME], "no release"),
+        (["promote", NAME], "no release"),
+        (["trace", NAME], "no release"),
+        (["show", "tiny-20260101-000000-aaaa"], "no run"),
+    ):
+        result = mlops(*arguments)
+        assert result.exit_code == 1, arguments
+        assert words in result.stderr, result.stderr
+
+
+def test_status_without_a_platform(mlops):
+    result = mlops("status")
+    assert result.exit_code == 0
+    assert "platform down" in result.stdout
+    told = json.loads(mlops("status", "--json").stdout)
+    assert told == {"platform": {**told["platform"], "running": False, "models": []}, "runs": []}
+    assert "nothing runs" in mlops("down").stdout
+
+
+@pytest.mark.slow
+def test_a_run_from_the_command_line_shows_steps_and_what_to_do_next(mlops):
+    result = mlops("run", NAME)
+    assert result.exit_code == 0, result.stderr
+    for step in ("snapshot", "train", "gate", "release"):
+        assert f"✓ {step}" in result.stdout
+    assert "released tiny:1 to staging in commit" in result.stdout
+    assert "`mlops up`" in result.stdout
+
+    rejected = mlops("run", NAME, "--param", "C=1e-4")
+    assert rejected.exit_code == 3
+    assert "rejected" in rejected.stdout
+    run_id = next(word for word in rejected.stdout.split() if word.startswith("tiny-20"))
+    shown = mlops("show", run_id)
+    assert "brier" in shown.stdout
+    assert "model-card.html" in shown.stdout
+
+    bento = json.loads(mlops("trace", "tiny:1", "--json").stdout)["versions"][0]["release"]
+    assert yaml.safe_load(mlops("trace", "tiny/1", "--json").stdout)["versions"][0]["release"] == bento
