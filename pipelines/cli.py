@@ -373,7 +373,7 @@ def _parse_params(pairs: tuple[str, ...]) -> dict[str, Any]:
         key, separator, value = pair.partition("=")
         if not separator or not key:
             raise click.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--param")
-        params[key] = yaml12.load(value)
+        params[key], _ = yaml12.read(value)
     return params
 
 

@@ -100,9 +100,9 @@ class Lab:
     def environ(self) -> dict[str, str]:
         return {"MLOPS_ROOT": str(self.root), "MLOPS_HOME": str(self.settings.home), "MLOPS_PUBLISH_LATER": "1"}
 
-    def request(self, **asked) -> RunRequest:
+    def request(self, usecase: str = NAME, **asked) -> RunRequest:
         code = code_version(self.root)
-        return RunRequest(usecase=NAME, run_id=new_run_id(NAME), environment="staging", code=code, **asked)
+        return RunRequest(usecase=usecase, run_id=new_run_id(usecase), environment="staging", code=code, **asked)
 
 
 class Stepwise:

@@ -5,7 +5,8 @@ from pathlib import Path
 from pipelines.errors import MlopsError
 from pipelines.settings import ENVIRONMENTS
 from pipelines.usecase.code import load_function
-from pipelines.usecase.load import UsecaseInvalid, load_usecase
+from pipelines.usecase.document import UsecaseInvalid
+from pipelines.usecase.load import load_usecase
 from pipelines.usecase.model import PythonSource
 
 

@@ -5,374 +5,235 @@ combinations are refused before anything runs.
 """
 
 import re
-from datetime import timedelta
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from pipelines.metric_catalog import METRICS, Task, metrics_for
-from pipelines.usecase.durations import Duration
+from pipelines.usecase.data import (
+    CategoryFeature,
+    Checks,
+    Data,
+    Feature,
+    FileSource,
+    GivenSplit,
+    NumberFeature,
+    PythonSource,
+    RandomSplit,
+    Source,
+    Split,
+    SqlSource,
+    TensorFeature,
+    TimeSplit,
+    unknown_column,
+)
+from pipelines.usecase.evaluation import Evaluation, Gate
+from pipelines.usecase.operation import Drift, Monitoring, Quality, Retrain, Serving
+from pipelines.usecase.strict import NAME_PATTERN, EntryPoint, Misfit, Param, Strict, Words, did_you_mean
 
-NAME_PATTERN = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
-ENTRY_PATTERN = r"^[A-Za-z0-9_/.-]+\.py:[A-Za-z_][A-Za-z0-9_]*$"
-CPU_PATTERN = r"^([0-9]+m|[0-9]+(\.[0-9]+)?)$"
-MEMORY_PATTERN = r"^[0-9]+(Mi|Gi)$"
+__all__ = [
+    "CategoryFeature",
+    "Checks",
+    "Data",
+    "Drift",
+    "Evaluation",
+    "Feature",
+    "FileSource",
+    "Gate",
+    "GivenSplit",
+    "Monitoring",
+    "NumberFeature",
+    "Owner",
+    "PythonSource",
+    "Quality",
+    "RandomSplit",
+    "Retrain",
+    "Risk",
+    "Serving",
+    "Source",
+    "Split",
+    "SqlSource",
+    "TensorFeature",
+    "TimeSplit",
+    "Training",
+    "UseCase",
+    "is_name",
+]
 
-EntryPoint = Annotated[str, Field(pattern=ENTRY_PATTERN, examples=["model.py:train"])]
-
-
-class Strict(BaseModel):
-    """Immutable, and a key it does not know is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+MAX_NAME = 40
+RESERVED_NAMES = ("components",)  # folders of apps/ that are no use case
 
 
 class Owner(Strict):
     """Who answers for the model. A use case without an accountable owner cannot be released."""
 
-    team: str = Field(min_length=1)
-    contact: str = Field(min_length=3, description="Where a person can be reached, such as a mail address.")
-    accountable: str = Field(min_length=1, description="The role or person who answers for this model's decisions.")
+    team: Words = Field(description="The team that runs it.", examples=["operations-analytics"])
+    contact: str = Field(
+        min_length=3,
+        description="Where a person can be reached, such as a mail address.",
+        examples=["ops-analytics@example.com"],
+    )
+    accountable: Words = Field(
+        description="The role or person who answers for this model's decisions.", examples=["Head of Operations"]
+    )
 
 
 class Risk(Strict):
     """What can go wrong for people, and what is done about it (levels follow the EU AI Act)."""
 
-    level: Literal["minimal", "limited", "high"]
-    concerns: list[str] = []
-    mitigations: list[str] = []
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"level": {"const": "high"}}},
+            "then": {
+                "required": ["concerns", "mitigations"],
+                "properties": {"concerns": {"minItems": 1}, "mitigations": {"minItems": 1}},
+            },
+        }
+    )
+
+    level: Literal["minimal", "limited", "high"] = Field(
+        description="How much harm a wrong answer can do.", examples=["limited"]
+    )
+    concerns: list[Words] = Field(
+        default=[], description="What can go wrong, and for whom.", examples=[["Small carriers have little data."]]
+    )
+    mitigations: list[Words] = Field(
+        default=[], description="What is done about it.", examples=[["The gate looks at every carrier."]]
+    )
 
     @model_validator(mode="after")
     def _a_high_risk_needs_mitigations(self) -> "Risk":
         if self.level == "high" and not (self.concerns and self.mitigations):
-            raise ValueError("a high risk needs concerns and mitigations; name at least one of each")
+            missing = [name for name in ("concerns", "mitigations") if not getattr(self, name)]
+            raise Misfit(f"a high risk needs {' and '.join(missing)}; name at least one of each", "level")
         return self
-
-
-# --- data -------------------------------------------------------------------------------------------------
-
-
-class PythonSource(Strict):
-    """A function of the use case's own code. It takes no argument and gives an Arrow or pandas table."""
-
-    type: Literal["python"]
-    load: EntryPoint
-
-
-class FileSource(Strict):
-    """Files at any fsspec URL; `*` matches many, which are read in name order."""
-
-    type: Literal["file"]
-    url: str = Field(min_length=1, examples=["s3://bucket/flights/*.parquet", "data/flights.csv"])
-    format: Literal["csv", "parquet", "json"] | None = Field(
-        default=None,
-        description="Read off the file's ending where it is left out; json means one object a line.",
-    )
-    options: dict[str, Any] = Field(default={}, description="Passed to fsspec, such as endpoint_url or anon.")
-
-
-class SqlSource(Strict):
-    """A query against any SQLAlchemy URL. `:as_of` in the query is bound to the run's date."""
-
-    type: Literal["sql"]
-    url: str = Field(
-        min_length=1,
-        description="`${NAME}` is read from the environment: no secret belongs in Git.",
-        examples=["${FLIGHTS_URL}"],
-    )
-    query: str = Field(min_length=1)
-
-
-Source = Annotated[PythonSource | FileSource | SqlSource, Field(discriminator="type")]
-
-
-class NumberFeature(Strict):
-    """A number. It reaches the model as float32."""
-
-    type: Literal["number"]
-    min: float | None = None
-    max: float | None = None
-    max_missing: float = Field(
-        default=0.0, ge=0, le=1, description="Largest share of missing values; above 0, null is allowed."
-    )
-    unit: str | None = None
-
-    @model_validator(mode="after")
-    def _min_is_below_max(self) -> "NumberFeature":
-        _require_order(self.min, self.max)
-        return self
-
-
-class CategoryFeature(Strict):
-    """A text value. With `one_of` anything else is refused; without it the model decides what an unknown value means."""
-
-    type: Literal["category"]
-    one_of: list[str] | None = Field(default=None, min_length=1)
-    max_missing: float = Field(default=0.0, ge=0, le=1)
-
-
-class TensorFeature(Strict):
-    """A picture, vector or any array of fixed shape."""
-
-    type: Literal["tensor"]
-    shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, examples=[[28, 28]])
-    dtype: Literal["uint8", "float32"] = "float32"
-    min: float | None = None
-    max: float | None = None
-
-    @model_validator(mode="after")
-    def _min_is_below_max(self) -> "TensorFeature":
-        _require_order(self.min, self.max)
-        return self
-
-
-Feature = Annotated[NumberFeature | CategoryFeature | TensorFeature, Field(discriminator="type")]
-
-
-class TimeSplit(Strict):
-    """The newest rows are the test, those before them the validation, all older ones the training."""
-
-    by: Literal["time"]
-    test: Duration
-    validation: Duration
-
-
-class RandomSplit(Strict):
-    """Shares drawn at random by the run's seed; stratified by the target in a classification."""
-
-    by: Literal["random"]
-    test: float = Field(gt=0, lt=1)
-    validation: float = Field(gt=0, lt=1)
-
-    @model_validator(mode="after")
-    def _something_is_left_to_train_on(self) -> "RandomSplit":
-        if self.test + self.validation >= 1:
-            raise ValueError(
-                f"test {self.test} and validation {self.validation} leave nothing to train on; their sum must be below 1"
-            )
-        return self
-
-
-class GivenSplit(Strict):
-    """A column of the data says `train`, `validation` or `test` for each row."""
-
-    by: Literal["column"]
-    column: str
-
-
-Split = Annotated[TimeSplit | RandomSplit | GivenSplit, Field(discriminator="by")]
-
-
-class Checks(Strict):
-    """What the table as a whole must fulfil before anything is trained on it."""
-
-    min_rows: int = Field(default=100, ge=1)
-    max_rows: int | None = Field(default=None, ge=1)
-    unique: list[str] = Field(default=[], description="Columns that together identify a row.")
-    min_share_per_class: float = Field(default=0.0, ge=0, le=0.5, description="Smallest share of each target class.")
-
-
-class Data(Strict):
-    source: Source
-    target: str
-    classes: list[str | int | bool] | None = Field(
-        default=None,
-        description="Names of the target's classes: the model's k-th class is called the k-th name.",
-        min_length=2,
-    )
-    time: str | None = Field(
-        default=None, description="Column with each row's time; needed to split by time and for as-of runs."
-    )
-    labels_after: Duration | None = Field(
-        default=None,
-        description="How long after its time a row's target is known. An as-of run leaves out what was not known yet.",
-    )
-    features: dict[str, Feature] = Field(min_length=1)
-    keep: list[str] = Field(default=[], description="Further columns for slices and joins; never shown to the model.")
-    split: Split
-    checks: Checks = Checks()
-
-    @property
-    def columns(self) -> list[str]:
-        """Every column of the snapshot, in order: features, target, time, split, kept ones."""
-        split_column = [self.split.column] if isinstance(self.split, GivenSplit) else []
-        names = [*self.features, self.target, *([self.time] if self.time else []), *split_column, *self.keep]
-        return list(dict.fromkeys(names))
-
-    @model_validator(mode="after")
-    def _columns_have_one_role(self) -> "Data":
-        if self.target in self.features:
-            raise ValueError(f"the target {self.target!r} is also a feature: the model would be shown the answer")
-        if isinstance(self.split, TimeSplit) and not self.time:
-            raise ValueError("a split by time needs data.time, the column with each row's time")
-        if self.labels_after and not self.time:
-            raise ValueError("labels_after needs data.time, the column with each row's time")
-        tensors = [name for name, feature in self.features.items() if isinstance(feature, TensorFeature)]
-        if tensors and len(self.features) > 1:
-            raise ValueError(f"a tensor stands alone, but {tensors[0]!r} is one of {len(self.features)} features")
-        missing = [name for name in self.checks.unique if name not in self.columns]
-        if missing:
-            raise ValueError(f"checks.unique names {missing}, which is no column; columns: {self.columns}")
-        return self
-
-
-# --- training and evaluation --------------------------------------------------------------------------------
 
 
 class Training(Strict):
-    train: EntryPoint
-    params: dict[str, int | float | str | bool | list[int] | list[float] | list[str] | None] = {}
-    seed: int = Field(default=42, ge=0, lt=2**32)
+    """How the model is trained."""
 
-
-class Gate(Strict):
-    """One rule a candidate must pass.
-
-    `at_least` / `at_most` is an absolute limit. `champion: not-worse` compares with the released model on the
-    same test rows, and allows to be worse by `margin` at most. `slices` applies an absolute limit to every
-    value of those columns that has at least `min_rows` test rows.
-    """
-
-    metric: str
-    at_least: float | None = None
-    at_most: float | None = None
-    champion: Literal["not-worse"] | None = None
-    margin: float = Field(default=0.0, ge=0)
-    slices: list[str] = []
-    min_rows: int = Field(default=100, ge=1)
-
-    @model_validator(mode="after")
-    def _says_exactly_one_thing(self) -> "Gate":
-        limits = [name for name in ("at_least", "at_most", "champion") if getattr(self, name) is not None]
-        if len(limits) != 1:
-            raise ValueError(
-                f"a gate has exactly one of at_least, at_most and champion; this one has {limits or 'none'}"
-            )
-        if self.champion and self.slices:
-            raise ValueError("slices go with at_least or at_most, not with champion")
-        if self.margin and not self.champion:
-            raise ValueError("margin goes with champion: not-worse")
-        return self
-
-
-class Evaluation(Strict):
-    metrics: list[str] = Field(min_length=1)
-    positive: str | int | bool | None = Field(
-        default=None,
-        description="The class that precision, recall and the curves are about, in a classification of two.",
+    train: EntryPoint = Field(description="The file and its function.", examples=["model.py:train"])
+    params: dict[Words, Param] = Field(
+        default={},
+        description="Given to train() as they are, and tracked. A run may set some of them anew.",
+        examples=[{"trees": 80, "learning_rate": 0.1}],
     )
-    slices: list[str] = Field(
-        default=[], description="Columns whose values are reported one by one, besides those the gates name."
-    )
-    gates: list[Gate] = Field(min_length=1)
-    agreement: float = Field(
-        default=1e-4,
-        gt=0,
-        description="Largest difference allowed between the trained and the exported model's outputs.",
-    )
+    seed: int = Field(default=42, ge=0, lt=2**32, description="The start of all chance.", examples=[42])
 
 
-# --- serving, monitoring, retraining -------------------------------------------------------------------------
-
-
-class Serving(Strict):
-    replicas: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (1, 2)
-    cpu: str = Field(default="500m", pattern=CPU_PATTERN)
-    memory: str = Field(default="512Mi", pattern=MEMORY_PATTERN)
-    p99_ms: float = Field(default=100, gt=0, description="The latency this model promises.")
-    timeout: Duration = timedelta(seconds=10)
-    max_batch: int = Field(default=1000, ge=1, description="Most instances in one request.")
-
-    @model_validator(mode="after")
-    def _replicas_are_a_range(self) -> "Serving":
-        if self.replicas[0] > self.replicas[1]:
-            raise ValueError(f"replicas {list(self.replicas)} go from the fewest to the most; swap them")
-        return self
-
-
-class Drift(Strict):
-    method: Literal["psi", "wasserstein", "jensenshannon", "ks"] = "psi"
-    columns: list[str] = Field(default=[], description="Features to watch; all of them where empty.")
-    threshold: float = Field(gt=0)
-    min_rows: int = Field(default=500, ge=1)
-    window: Duration = timedelta(hours=24)
-
-
-class Quality(Strict):
-    metric: str
-    at_least: float | None = None
-    at_most: float | None = None
-    labels_within: Duration
-    min_labels: int = Field(default=500, ge=1)
-
-    @model_validator(mode="after")
-    def _has_one_limit(self) -> "Quality":
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError("quality has exactly one of at_least and at_most")
-        return self
-
-
-class Monitoring(Strict):
-    drift: Drift | None = None
-    quality: Quality | None = None
-
-
-class Retrain(Strict):
-    schedule: str | None = Field(default=None, description="Cron, five fields, UTC.", pattern=r"^\S+( \S+){4}$")
-    on: list[Literal["drift", "quality", "missing-labels", "new-data"]] = []
-    cooldown: Duration = timedelta(hours=6)
+def _metrics_of_each_task() -> list[Any]:
+    """For editors: a task allows its own metrics only."""
+    rules = []
+    for task in get_args(Task):
+        named = {"properties": {"metric": {"enum": metrics_for(task)}}}
+        rules.append(
+            {
+                "if": {"properties": {"task": {"const": task}}, "required": ["task"]},
+                "then": {
+                    "properties": {
+                        "evaluation": {
+                            "properties": {"metrics": {"items": {"enum": metrics_for(task)}}, "gates": {"items": named}}
+                        },
+                        "monitoring": {"properties": {"quality": named}},
+                    }
+                },
+            }
+        )
+    return rules
 
 
 class UseCase(Strict):
     """One use case: what it is for, who answers for it, its data, model, limits and size."""
 
-    name: str = Field(pattern=NAME_PATTERN, max_length=40, description="The name of its folder in apps/.")
-    purpose: str = Field(min_length=10)
-    owner: Owner
-    risk: Risk
-    task: Task
-    data: Data
-    training: Training
-    evaluation: Evaluation
-    serving: Serving = Serving()
-    monitoring: Monitoring = Monitoring()
-    retrain: Retrain = Retrain()
+    model_config = ConfigDict(json_schema_extra={"allOf": _metrics_of_each_task()})
+
+    name: str = Field(
+        pattern=NAME_PATTERN,
+        max_length=MAX_NAME,
+        description="The name of its folder in apps/.",
+        examples=["flight-delays"],
+    )
+    purpose: str = Field(
+        min_length=10,
+        description="One sentence: what question the model answers, for whom or when.",
+        examples=["Say before departure whether a flight will arrive more than 15 minutes late."],
+    )
+    owner: Owner = Field(description="Who answers for the model.")
+    risk: Risk = Field(description="What can go wrong for people, and what is done about it.")
+    task: Task = Field(description="What kind of answer the model gives.", examples=["classification"])
+    data: Data = Field(description="The rows it learns from.")
+    training: Training = Field(description="How it is trained.")
+    evaluation: Evaluation = Field(description="How a candidate is scored, and what it must pass to be released.")
+    serving: Serving = Field(default=Serving(), description="The size of its server.")
+    monitoring: Monitoring = Field(default=Monitoring(), description="What is watched while it serves.")
+    retrain: Retrain = Field(default=Retrain(), description="When the pipeline runs again by itself.")
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, value: str) -> str:
+        if value in RESERVED_NAMES:
+            raise ValueError(f"{value!r} is a folder of apps/ that is no use case; take another name")
+        return value
 
     @model_validator(mode="after")
     def _metrics_fit_the_task(self) -> "UseCase":
-        named = [*self.evaluation.metrics, *(gate.metric for gate in self.evaluation.gates)]
-        if self.monitoring.quality:
-            named.append(self.monitoring.quality.metric)
-        for metric in named:
+        for metric, path in self._named_metrics():
             if metric not in METRICS or METRICS[metric].task != self.task:
-                raise ValueError(
-                    f"{metric!r} is no metric for {self.task}; allowed: {', '.join(metrics_for(self.task))}"
+                allowed = metrics_for(self.task)
+                raise Misfit(
+                    f"{metric!r} is no metric for {self.task}{did_you_mean(metric, allowed)}; "
+                    f"allowed: {', '.join(allowed)}",
+                    *path,
                 )
         return self
 
     @model_validator(mode="after")
     def _named_columns_exist(self) -> "UseCase":
-        for where, names in (
-            ("evaluation.slices", self.evaluation.slices),
-            ("evaluation.gates.slices", [name for gate in self.evaluation.gates for name in gate.slices]),
-        ):
-            unknown = [name for name in names if name not in self.data.columns]
-            if unknown:
-                raise ValueError(f"{where} names {unknown}, which is no column; columns: {self.data.columns}")
-        drift = self.monitoring.drift
-        if drift and (strangers := [name for name in drift.columns if name not in self.data.features]):
-            raise ValueError(
-                f"monitoring.drift.columns names {strangers}, which is no feature; features: {list(self.data.features)}"
-            )
+        for column, path in self._named_slices():
+            if column not in self.data.columns:
+                raise Misfit(unknown_column(column, self.data.columns), *path)
+            if isinstance(self.data.features.get(column), TensorFeature):
+                raise Misfit(f"{column!r} is a tensor, whose values are no slices; name another column", *path)
+        for index, name in enumerate(self.monitoring.drift.columns if self.monitoring.drift else []):
+            if name not in self.data.features:
+                features = list(self.data.features)
+                raise Misfit(
+                    f"{name!r} is no feature{did_you_mean(name, features)}; features: {', '.join(features)}",
+                    "monitoring",
+                    "drift",
+                    "columns",
+                    index,
+                )
         return self
 
     @model_validator(mode="after")
     def _classes_fit_the_task(self) -> "UseCase":
-        if self.task == "regression" and self.data.classes:
-            raise ValueError("data.classes belongs to a classification")
-        positive = self.evaluation.positive
-        if positive is not None and self.data.classes and positive not in self.data.classes:
-            raise ValueError(f"evaluation.positive {positive!r} is none of data.classes {self.data.classes}")
+        classes, positive = self.data.classes, self.evaluation.positive
+        if self.task == "regression":
+            if classes:
+                raise Misfit("belongs to a classification; a regression has no classes", "data", "classes")
+            if self.data.checks.min_share_per_class:
+                raise Misfit(
+                    "belongs to a classification; a regression has no classes", "data", "checks", "min_share_per_class"
+                )
+            if positive is not None:
+                raise Misfit("belongs to a classification; a regression has no classes", "evaluation", "positive")
+        if positive is not None and classes:
+            if positive not in classes:
+                raise Misfit(f"{positive!r} is none of data.classes {classes}", "evaluation", "positive")
+            if len(classes) != 2:
+                raise Misfit(
+                    f"belongs to a classification of two; data.classes has {len(classes)}", "evaluation", "positive"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _what_retrains_is_watched(self) -> "UseCase":
+        needs = {"drift": "drift", "quality": "quality", "missing-labels": "quality"}
+        for index, reason in enumerate(self.retrain.on):
+            if reason in needs and getattr(self.monitoring, needs[reason]) is None:
+                raise Misfit(f"{reason} needs monitoring.{needs[reason]}, which watches it", "retrain", "on", index)
         return self
 
     @property
@@ -383,16 +244,24 @@ class UseCase(Strict):
     @property
     def reported_slices(self) -> list[str]:
         """Every column whose values are reported one by one."""
-        return list(
-            dict.fromkeys([*self.evaluation.slices, *(c for gate in self.evaluation.gates for c in gate.slices)])
-        )
+        return list(dict.fromkeys(column for column, _ in self._named_slices()))
+
+    def _named_metrics(self) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+        for index, metric in enumerate(self.evaluation.metrics):
+            yield metric, ("evaluation", "metrics", index)
+        for index, gate in enumerate(self.evaluation.gates):
+            yield gate.metric, ("evaluation", "gates", index, "metric")
+        if self.monitoring.quality:
+            yield self.monitoring.quality.metric, ("monitoring", "quality", "metric")
+
+    def _named_slices(self) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+        for index, column in enumerate(self.evaluation.slices):
+            yield column, ("evaluation", "slices", index)
+        for number, gate in enumerate(self.evaluation.gates):
+            for index, column in enumerate(gate.slices):
+                yield column, ("evaluation", "gates", number, "slices", index)
 
 
 def is_name(text: str) -> bool:
     """Whether it can name a use case: lower-case words joined by hyphens."""
-    return bool(re.fullmatch(NAME_PATTERN, text)) and len(text) <= 40
-
-
-def _require_order(low: float | None, high: float | None) -> None:
-    if low is not None and high is not None and low > high:
-        raise ValueError(f"min {low} is above max {high}")
+    return bool(re.fullmatch(NAME_PATTERN[1:-1], text)) and len(text) <= MAX_NAME and text not in RESERVED_NAMES

@@ -1,0 +1,111 @@
+"""`serving`, `monitoring` and `retrain`: how big the model's server is, what is watched, when to train again."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from pipelines.usecase.cron import check_cron
+from pipelines.usecase.durations import Duration, PositiveDuration
+from pipelines.usecase.evaluation import MetricName
+from pipelines.usecase.strict import CPU_PATTERN, MEMORY_PATTERN, Misfit, Strict, require_distinct
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Serving(Strict):
+    """The size of the model's server and what it promises."""
+
+    replicas: tuple[Count, Count] = Field(
+        default=(1, 2), strict=False, description="Fewest and most servers.", examples=[[2, 8]]
+    )
+    cpu: str = Field(default="500m", pattern=CPU_PATTERN, description="Cores of one server.", examples=["500m", "2"])
+    memory: str = Field(
+        default="512Mi", pattern=MEMORY_PATTERN, description="Memory of one server.", examples=["512Mi"]
+    )
+    p99_ms: float = Field(
+        default=100, gt=0, description="The latency, in milliseconds, that 99 of 100 answers keep.", examples=[50]
+    )
+    timeout: PositiveDuration = Field(
+        default=timedelta(seconds=10), description="After this a request is given up.", examples=["10s"]
+    )
+    max_batch: int = Field(default=1000, ge=1, description="Most instances in one request.", examples=[1000])
+
+    @model_validator(mode="after")
+    def _replicas_are_a_range(self) -> "Serving":
+        if self.replicas[0] > self.replicas[1]:
+            raise Misfit(f"{list(self.replicas)} go from the fewest to the most; swap them", "replicas")
+        return self
+
+
+class Drift(Strict):
+    """Do the requests still look like the training data?"""
+
+    method: Literal["psi", "wasserstein", "jensenshannon", "ks"] = Field(
+        default="psi", description="How two distributions are compared.", examples=["psi"]
+    )
+    columns: list[str] = Field(
+        default=[], description="Features to watch; all of them where it is left out.", examples=[["distance"]]
+    )
+    threshold: float = Field(gt=0, description="A column above it has drifted.", examples=[0.2])
+    min_rows: int = Field(default=500, ge=1, description="Fewest predictions to judge by.", examples=[500])
+    window: PositiveDuration = Field(
+        default=timedelta(hours=24), description="Predictions of how long are looked at.", examples=["24h"]
+    )
+
+
+class Quality(Strict):
+    """Are the answers still right, once the true values are known? Exactly one of `at_least` and `at_most`."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["at_least"]}, {"required": ["at_most"]}]})
+
+    metric: MetricName = Field(description="What is watched.", examples=["roc_auc"])
+    at_least: float | None = Field(default=None, description="Below it an alert is raised.", examples=[0.62])
+    at_most: float | None = Field(default=None, description="Above it an alert is raised.", examples=[0.25])
+    labels_within: PositiveDuration = Field(
+        description="How long after a prediction its true value is known.", examples=["3d"]
+    )
+    min_labels: int = Field(default=500, ge=1, description="Fewest true values to judge by.", examples=[500])
+
+    @model_validator(mode="after")
+    def _has_one_limit(self) -> "Quality":
+        limits = [name for name in ("at_least", "at_most") if getattr(self, name) is not None]
+        if len(limits) != 1:
+            raise Misfit(
+                f"quality has exactly one of at_least and at_most; this one has {' and '.join(limits) or 'none'}",
+                *limits[-1:],
+            )
+        return self
+
+
+class Monitoring(Strict):
+    """What is watched while the model serves."""
+
+    drift: Drift | None = Field(default=None, description="Watch the inputs. Left out or null, they are not watched.")
+    quality: Quality | None = Field(default=None, description="Watch the answers. Left out or null, they are not.")
+
+
+class Retrain(Strict):
+    """When the pipeline runs again by itself."""
+
+    schedule: str | None = Field(
+        default=None, description="Cron: minute, hour, day, month, weekday, in UTC.", examples=["0 3 * * 1"]
+    )
+    on: list[Literal["drift", "quality", "missing-labels", "new-data"]] = Field(
+        default=[], description="What sets off a run.", examples=[["drift", "new-data"]]
+    )
+    cooldown: Duration = Field(
+        default=timedelta(hours=6), description="Time between two runs, at the least.", examples=["6h"]
+    )
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedule_is_cron(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_cron(value)
+        return value
+
+    @model_validator(mode="after")
+    def _reasons_differ(self) -> "Retrain":
+        require_distinct(self.on, "on")
+        return self
