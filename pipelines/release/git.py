@@ -130,7 +130,14 @@ class Repository:
         """Bring the branch into the cache; gives its commit."""
         self._ensure_cache()
         ref = f"+refs/heads/{self.branch}:{self._tracking}"
-        done = self._remote(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", self.remote, ref], check=False)
+        for _ in range(ATTEMPTS):
+            done = self._remote(
+                ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", self.remote, ref], check=False
+            )
+            # Another process that shares this cache moved the reference meanwhile: what it brought is as good.
+            if done.returncode == 0 or "cannot lock ref" not in done.stderr:
+                break
+            time.sleep(FIRST_PAUSE * random.random())  # noqa: S311 - jitter
         if done.returncode != 0:
             if "couldn't find remote ref" in done.stderr:
                 raise BranchMissing(f"{self.remote} has no branch {self.branch!r}")
@@ -170,8 +177,8 @@ class Repository:
     ) -> str | None:
         """Fetch, ask `change` for new contents and message at that commit, commit, push; again if others were faster.
 
-        `change` gives None, or the contents that are there already, for "nothing to do": then no commit is made. A content
-        of None removes the file. With `branch` the commit goes to that branch, made anew on top of the main one.
+        `change` gives None, or the contents that are there already, for "nothing to do": then no commit is made. A
+        content of None removes the file. With `branch` the commit goes to that branch, anew on top of the main one.
         """
         target = branch or self.branch
         pause = FIRST_PAUSE
@@ -280,7 +287,8 @@ class Repository:
         return done
 
     def _explain(self, done: subprocess.CompletedProcess[str]) -> None:
-        told = (done.stderr.strip() or done.stdout.strip()).replace("\n", "; ")
+        lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        told = "; ".join(lines)
         denied = (
             "permission",
             "denied",
