@@ -131,9 +131,9 @@ class Repository:
         self._ensure_cache()
         ref = f"+refs/heads/{self.branch}:{self._tracking}"
         for _ in range(ATTEMPTS):
-            done = self._remote(
-                ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", self.remote, ref], check=False
-            )
+            # --update-shallow: an origin made from a shallow clone is one itself.
+            options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow"]
+            done = self._remote(["fetch", *options, self.remote, ref], check=False)
             # Another process that shares this cache moved the reference meanwhile: what it brought is as good.
             if done.returncode == 0 or "cannot lock ref" not in done.stderr:
                 break
