@@ -68,7 +68,7 @@ def test_a_table_model_keeps_its_column_names_and_types(tmp_path, flights, late)
 def test_an_unknown_category_is_left_to_the_model(tmp_path, flights, late):
     from sklearn.linear_model import LogisticRegression
 
-    model = tabular_pipeline(LogisticRegression()).fit(flights, late)
+    model = tabular_pipeline(LogisticRegression(max_iter=1000)).fit(flights, late)
     export(model, TABLE, tmp_path / "model.onnx")
     stranger = pd.DataFrame({"distance": np.array([900], "float32"), "carrier": np.array(["ZZ"], object)})
     np.testing.assert_allclose(ask(tmp_path / "model.onnx", stranger), model.predict_proba(stranger), atol=1e-5)
@@ -106,7 +106,7 @@ def test_pictures_go_in_as_declared_and_the_cast_is_inside(tmp_path):
     )
     pictures = RNG.integers(0, 255, (ROWS, 4, 4)).astype("uint8")
     labels = (pictures.mean(axis=(1, 2)) > 127).astype("int64")
-    model = MLPClassifier(8, max_iter=20, random_state=0).fit(pictures.reshape(ROWS, -1).astype("float32"), labels)
+    model = MLPClassifier(8, max_iter=20, tol=1, n_iter_no_change=2, random_state=0).fit(pictures.reshape(ROWS, -1).astype("float32"), labels)
     export(model, signature, tmp_path / "model.onnx")
 
     (value,) = session(tmp_path / "model.onnx").get_inputs()
