@@ -106,7 +106,8 @@ def test_pictures_go_in_as_declared_and_the_cast_is_inside(tmp_path):
     )
     pictures = RNG.integers(0, 255, (ROWS, 4, 4)).astype("uint8")
     labels = (pictures.mean(axis=(1, 2)) > 127).astype("int64")
-    model = MLPClassifier(8, max_iter=20, tol=1, n_iter_no_change=2, random_state=0).fit(pictures.reshape(ROWS, -1).astype("float32"), labels)
+    rows = pictures.reshape(ROWS, -1).astype("float32")
+    model = MLPClassifier(8, max_iter=20, tol=1, n_iter_no_change=2, random_state=0).fit(rows, labels)
     export(model, signature, tmp_path / "model.onnx")
 
     (value,) = session(tmp_path / "model.onnx").get_inputs()
