@@ -10,12 +10,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from pipelines.cli import main
-from tests.pipeline_cases import MODEL_PY, NAME, USECASE, Lab
-
-
-@pytest.fixture
-def lab(tmp_path) -> Lab:
-    return Lab(tmp_path / "checkout")
+from tests.pipeline_cases import MODEL_PY, NAME, USECASE
 
 
 @pytest.fixture

@@ -9,15 +9,9 @@ import yaml
 from pipelines.usecase import load_usecase, schema
 from pipelines.usecase.check import check_usecase
 from pipelines.usecase.new import AlreadyThere, BadName, UnknownTemplate, new_usecase
-from tests.pipeline_cases import Lab, Stepwise, git
+from tests.pipeline_cases import Stepwise, git
 
-
-@pytest.fixture
-def lab(tmp_path, monkeypatch) -> Lab:
-    lab = Lab(tmp_path / "checkout")
-    for key, value in lab.environ().items():
-        monkeypatch.setenv(key, value)
-    return lab
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 @pytest.mark.parametrize("template", ["tabular", "image"])

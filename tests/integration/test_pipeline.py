@@ -22,11 +22,10 @@ pytestmark = pytest.mark.slow
 RUN_SECONDS = 120
 
 
-@pytest.fixture
-def lab(tmp_path, monkeypatch) -> Lab:
-    lab = Lab(tmp_path / "checkout")
+@pytest.fixture(autouse=True)
+def same_packages(monkeypatch) -> None:
+    """The runner's processes import what this one does."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    return lab
 
 
 def start(lab: Lab, request) -> subprocess.Popen:

@@ -13,15 +13,9 @@ from pipelines.release.releases import open_releases
 from pipelines.training.export import NotExportable
 from pipelines.training.tracking import Journal, mlflow_client, publish
 from pipelines.training.train import TrainerFailed
-from tests.pipeline_cases import MODEL_PY, NAME, USECASE, Lab, Stepwise, git
+from tests.pipeline_cases import MODEL_PY, NAME, USECASE, Stepwise, git
 
-
-@pytest.fixture
-def lab(tmp_path, monkeypatch) -> Lab:
-    lab = Lab(tmp_path / "checkout")
-    for key, value in lab.environ().items():
-        monkeypatch.setenv(key, value)
-    return lab
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def changed(**parts) -> dict:
