@@ -50,7 +50,7 @@ lock: install ## Resolve pyproject.toml into requirements.lock anew
 	  pyproject.toml --output-file requirements.lock
 
 bench: install ## Measure serving, rollouts and the framework's own cost, each against its baseline
-	@for script in tests/bench/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	@for name in serving rollout steps; do $(BIN)/python -m tests.bench.bench_$$name || exit 1; done
 
 clean: ## Remove what was built and the embedded platform's state (stops it first)
 	@if [ -x $(MLOPS) ]; then $(MLOPS) down; $(MLOPS) --home .mlops/demo down; fi

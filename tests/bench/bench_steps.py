@@ -4,7 +4,7 @@ Runs the tiny use case's real pipeline a few times. The time from the end of the
 is the runner's and the framework's: starting a process, KFP's executor, imports. What an interpreter with KFP's
 executor and the libraries that every step needs takes by itself, measured in the same run, is taken off.
 
-    python tests/bench/bench_steps.py [--runs 3]
+    python -m tests.bench.bench_steps [--runs 3]
 """
 
 import argparse
@@ -16,12 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from pipelines.runners import local
 from pipelines.training.tracking import Journal
 from tests.pipeline_cases import Lab
-
 
 LIBRARIES = "import kfp.dsl.executor_main, numpy, pydantic, yaml"
 
