@@ -1,16 +1,18 @@
-"""How long a commit takes until its version answers, and what clients notice: `python tests/bench/bench_rollout.py`.
+"""How long a commit takes until its version answers, and what clients notice.
+
+    python -m tests.bench.bench_rollout [--rollouts 20]
 
 Twenty versions of a small model replace each other on an embedded platform while four clients with kept-alive
 connections keep asking. Time begins when the commit is in the origin and ends with the first answer of its version.
 """
 
+import argparse
+import signal
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 ROLLOUTS = 20
 CLIENTS = 4
@@ -77,4 +79,8 @@ def _print(timings: list[dict[str, float]], load, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rollouts", type=int, default=ROLLOUTS)
+    # A stopped benchmark stops its platform too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(main(parser.parse_args().rollouts))
