@@ -156,7 +156,11 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
     timeline = Timeline(make_console())
     known = f" as of {request.as_of:%Y-%m-%d}" if request.as_of else ""
     timeline.say(f"run {request.run_id}{known}")
-    finished = start(settings, request, timeline)
+    try:
+        finished = start(settings, request, timeline)
+    except KeyboardInterrupt:
+        timeline.say(f"stopped; `mlops run {name} --resume {request.run_id}` goes on after the last finished step")
+        raise
     timeline.say(outcome_line(finished))
     if finished.outcome == "released" and not no_wait:
         _await_rollout(settings, timeline, name, finished.request.environment, finished.commit or "")

@@ -11,7 +11,8 @@ from pipelines.errors import MlopsError
 from pipelines.request import RunRequest
 from pipelines.runs import Run, read_run
 from pipelines.settings import Settings
-from pipelines.usecase import load_usecase
+from pipelines.usecase import UseCase, load_usecase
+from pipelines.usecase.model import SqlSource
 
 if TYPE_CHECKING:
     from pipelines.release.releases import Promotion, Rollback
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 class StateNotWritable(MlopsError):
     """The state folder cannot be written to."""
+
+
+class AsOfWithoutTime(MlopsError):
+    """A run as of a date was asked for, of data that does not say when its rows are from."""
 
 
 class UnknownParam(MlopsError):
@@ -40,7 +45,13 @@ def start(settings: Settings, request: RunRequest, timeline: Timeline) -> Run:
     """Run the pipeline on this machine and show its steps."""
     from pipelines.runners import local
 
-    known = load_usecase(settings.root, request.usecase, request.environment).training.params
+    usecase = load_usecase(settings.root, request.usecase, request.environment)
+    if request.as_of and not _knows_time(usecase):
+        raise AsOfWithoutTime(
+            f"{usecase.name} cannot be trained as of a date: its usecase.yaml has no data.time",
+            hint="name the column with each row's time as data.time, or use :as_of in the query of an SQL source",
+        )
+    known = usecase.training.params
     strangers = [key for key in request.params if key not in known]
     if strangers:
         raise UnknownParam(
@@ -81,6 +92,13 @@ def merge(settings: Settings, promotion: "Promotion") -> str:
     commit = open_releases(settings).merge_promotion(promotion)
     set_alias(settings.tracking_uri, promotion.release.model.split("/")[0], "production", promotion.release.version)
     return commit
+
+
+def _knows_time(usecase: UseCase) -> bool:
+    from pipelines.data.sql import takes_as_of
+
+    source = usecase.data.source
+    return usecase.data.time is not None or (isinstance(source, SqlSource) and takes_as_of(source))
 
 
 def _require_writable(home: Path) -> None:

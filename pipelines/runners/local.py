@@ -60,6 +60,7 @@ def run(settings: Settings, request: RunRequest, on_record: OnRecord) -> Run:
             _follow(child, Journal(folder), on_record)
         except BaseException:
             _stop(child)
+            _close(folder, "KILLED")
             raise
         finally:
             publisher.finish()

@@ -79,6 +79,16 @@ def test_an_unknown_parameter_lists_those_there_are(mlops):
     assert mlops("run", NAME, "--param", "nonsense").exit_code == 2
 
 
+def test_a_date_for_data_that_has_no_time_is_refused(lab, mlops):
+    values = copy.deepcopy(USECASE)
+    del values["data"]["time"]
+    values["data"]["split"] = {"by": "random", "test": 0.3, "validation": 0.1}
+    lab.write_usecase(values)
+    result = mlops("run", NAME, "--as-of", "2026-01-10")
+    assert result.exit_code == 1
+    assert "no data.time" in result.stderr
+
+
 def test_production_is_only_reached_by_promotion(mlops):
     result = mlops("run", NAME, "--environment", "production")
     assert result.exit_code == 2
