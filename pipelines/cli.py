@@ -139,7 +139,11 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
         settings = replace(settings, environment=environment)
     code = prepare(settings, name)
     if resume:
-        request = resume_request(settings, resume)
+        if params or as_of or seed is not None:
+            raise click.UsageError(
+                "--resume goes on with the run as it was asked; it takes no --param, --as-of or --seed"
+            )
+        request = resume_request(settings, resume, name, code)
     else:
         request = RunRequest(
             usecase=name,

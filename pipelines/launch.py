@@ -26,6 +26,10 @@ class AsOfWithoutTime(MlopsError):
     """A run as of a date was asked for, of data that does not say when its rows are from."""
 
 
+class NotResumable(MlopsError):
+    """This run cannot be gone on with here and now."""
+
+
 class UnknownParam(MlopsError):
     """--param names a key that the use case's training.params does not have."""
 
@@ -61,9 +65,17 @@ def start(settings: Settings, request: RunRequest, timeline: Timeline) -> Run:
     return local.run(settings, request, lambda record: timeline.record(request.usecase, record))
 
 
-def resume_request(settings: Settings, run_id: str) -> RunRequest:
-    """The request of an earlier run, to go on with it."""
-    return read_run(settings.runs / run_id).request
+def resume_request(settings: Settings, run_id: str, usecase: str, code: str) -> RunRequest:
+    """The request of an earlier run, to go on with it; refused where its record would no longer be true."""
+    request = read_run(settings.runs / run_id).request
+    if request.usecase != usecase:
+        raise NotResumable(f"{run_id} is a run of {request.usecase}, not of {usecase}")
+    if request.code != code:
+        raise NotResumable(
+            f"the code has changed since {run_id} began: it was {request.code}, now it is {code}",
+            hint=f"a release must name the code it came from; start a new run: `mlops run {usecase}`",
+        )
+    return request
 
 
 def roll_back(settings: Settings, name: str, environment: str, reason: str) -> "Rollback":
