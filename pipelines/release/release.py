@@ -1,19 +1,35 @@
 """apps/<use case>/<environment>/release.yaml: what is released where, changed by commits alone."""
 
+import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError, field_validator
 
 from pipelines.documents import Document
 from pipelines.errors import MlopsError
+from pipelines.usecase import yaml12
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 RELEASE_FILE = "release.yaml"
-HEADER = "# Written by `mlops`. Change it with a commit, never with kubectl.\n"
-IMAGE_PATTERN = re.compile(r"^\S+@sha256:[0-9a-f]{64}$")
-TAG_PATTERN = re.compile(r"^[a-z0-9-]+:[A-Za-z0-9._-]+$")
-MODEL_PATTERN = re.compile(r"^[a-z0-9-]+/[0-9]+$")
+HEADER = """\
+# Written by `mlops`. Change it with a commit, never with kubectl.
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: release
+  annotations:
+    config.kubernetes.io/local-config: "true"
+data:
+"""
+PLAIN = ("bento", "image", "model")  # a ":" or "/" in them keeps YAML from reading anything else
+IMAGE_PATTERN = re.compile(r"\S+@sha256:[0-9a-f]{64}")
+TAG_PATTERN = re.compile(r"[a-z][a-z0-9-]*:[A-Za-z0-9._-]+")
+MODEL_PATTERN = re.compile(r"[a-z0-9-]+/[0-9]+")
 RELEASE_PATH = re.compile(r"^apps/(?P<usecase>[^/]+)/(?P<environment>[^/]+)/release\.yaml$")
 
 
@@ -48,6 +64,10 @@ class Release(Document):
         return _matching(MODEL_PATTERN, value, "a model version such as flight-delays/7")
 
     @property
+    def usecase(self) -> str:
+        return self.bento.split(":", 1)[0]
+
+    @property
     def version(self) -> str:
         return self.bento.split(":", 1)[1]
 
@@ -56,38 +76,32 @@ class Release(Document):
         return self.image.rsplit("@", 1)[1]
 
     def to_yaml(self) -> str:
-        """The ConfigMap that kustomize reads and that never reaches a cluster itself."""
+        """The ConfigMap that kustomize reads and that never reaches a cluster itself.
+
+        Ids are in quotes: a hash such as 089123456789 or 81234567e890 is a number to kustomize when it stands bare.
+        """
         data = self.model_dump(exclude={"metrics"})
-        data["metrics"] = " ".join(f"{name}={value:.4f}" for name, value in self.metrics.items())
-        document = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "release", "annotations": {"config.kubernetes.io/local-config": "true"}},
-            "data": data,
-        }
-        return HEADER + yaml.safe_dump(document, sort_keys=False, width=200)
+        data["metrics"] = " ".join(f"{name}={readable(value)}" for name, value in self.metrics.items())
+        lines = (f"  {key}: {value if key in PLAIN else json.dumps(value)}\n" for key, value in data.items())
+        return HEADER + "".join(lines)
 
     @classmethod
     def from_yaml(cls, text: str, path: str) -> "Release":
-        """Read it back; errors name the file, the key and what would be right."""
+        """Read it back. Raises ReleaseInvalid with file, key and what would be right."""
+        data = _config_map_data(text, path)
         try:
-            document = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            raise ReleaseInvalid(f"{path}{f':{mark.line + 1}' if mark else ''}: not valid YAML") from error
-        data = document.get("data") if isinstance(document, dict) else None
-        if not isinstance(data, dict) or document.get("kind") != "ConfigMap":
-            raise ReleaseInvalid(f"{path}: expected a ConfigMap with `data`, as `mlops` writes it")
-        try:
-            values = {**data, "metrics": _parse_metrics(data.get("metrics") or "")}
-            return cls.model_validate(values)
+            release = cls.model_validate({**data, "metrics": _parse_metrics(data.get("metrics") or "")})
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
-            message = first["msg"].removeprefix("Value error, ")
-            raise ReleaseInvalid(f"{path}: data.{key}: {message} (got {first['input']!r})") from None
+            raise _invalid(path, f"data.{key}: {_explain(first)}") from None
         except ValueError as error:
-            raise ReleaseInvalid(f"{path}: data.metrics: {error}") from None
+            raise _invalid(path, f"data.metrics: {error}") from None
+        place = RELEASE_PATH.match(path)
+        if place and release.usecase != place["usecase"]:
+            expected = f"{place['usecase']}:<version>, as the folder is called"
+            raise _invalid(path, f"data.bento: expected {expected} (got {release.bento!r})")
+        return release
 
 
 def release_path(usecase: str, environment: str) -> str:
@@ -95,13 +109,63 @@ def release_path(usecase: str, environment: str) -> str:
     return str(Path("apps") / usecase / environment / RELEASE_FILE)
 
 
+def readable(value: float) -> str:
+    """A metric for people: four decimals, or four digits where that would show nothing."""
+    return f"{value:.4f}" if value == 0 or not abs(value) < 0.001 else f"{value:.4g}"
+
+
+def _config_map_data(text: str, path: str) -> dict[str, Any]:
+    if "\ufffd" in text:
+        raise _invalid(path, "not UTF-8 text")
+    try:
+        document, node = yaml12.read(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise _invalid(f"{path}{f':{mark.line + 1}' if mark else ''}", "not valid YAML") from error
+    data = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(data, dict) or document.get("kind") != "ConfigMap":
+        raise _invalid(path, "expected a ConfigMap with `data`, as `mlops` writes it")
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if name != "release":
+        raise _invalid(path, f"metadata.name: expected release, which kustomize looks for (got {name!r})")
+    for key in _twice(node):
+        raise _invalid(path, f"{key} stands there twice; keep one")
+    return data
+
+
+def _twice(node: yaml.Node | None) -> list[str]:
+    """Keys that two people's edits left twice, of the document and of its mappings."""
+    if not isinstance(node, yaml.MappingNode):
+        return []
+    keys = [key.value for key, _ in node.value]
+    return [key for key in keys if keys.count(key) > 1] + [key for _, value in node.value for key in _twice(value)]
+
+
+def _explain(error: "ErrorDetails") -> str:
+    if error["type"] == "missing":
+        return "is missing"
+    if error["type"] == "extra_forbidden":
+        return f"is no key of a release; it has {', '.join(Release.model_fields)}"
+    if error["type"] == "string_type":
+        return f"expected text, in quotes if it looks like a number (got {error['input']!r})"
+    return f"{error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
+
+
+def _invalid(where: str, what: str) -> ReleaseInvalid:
+    path = where.split(":", 1)[0]
+    return ReleaseInvalid(f"{where}: {what}", hint=f"`git log -p {path}` shows the edit, `git revert` takes it back")
+
+
 def _matching(pattern: re.Pattern[str], value: str, expected: str) -> str:
-    if not pattern.match(value):
+    if not pattern.fullmatch(value):
         raise ValueError(f"expected {expected}")
     return value
 
 
-def _parse_metrics(text: str) -> dict[str, float]:
+def _parse_metrics(text: Any) -> dict[str, float]:
+    if not isinstance(text, str):
+        raise ValueError(f"expected name=number pairs, got {text!r}")  # noqa: TRY004 - told like any other wrong text
     try:
         return {name: float(value) for name, value in (pair.split("=", 1) for pair in text.split())}
     except ValueError:
