@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pipelines.usecase.document import KIND_KEYS, KeyPath
-from pipelines.usecase.model import UseCase
+from pipelines.usecase.json_schema import json_schema
 from pipelines.usecase.strict import FORMS, Misfit, did_you_mean
 
 WANTED = {
@@ -168,7 +168,7 @@ def _such_as(node: dict[str, Any]) -> str:
 
 @functools.cache
 def _schema() -> dict[str, Any]:
-    return UseCase.model_json_schema()
+    return json_schema()
 
 
 def _locate(location: tuple[int | str, ...]) -> tuple[KeyPath, dict[str, Any]]:

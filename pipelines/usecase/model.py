@@ -33,6 +33,8 @@ from pipelines.usecase.operation import Drift, Monitoring, Quality, Retrain, Ser
 from pipelines.usecase.strict import NAME_PATTERN, EntryPoint, Misfit, Param, Strict, Words, did_you_mean
 
 __all__ = [
+    "MAX_NAME",
+    "RESERVED_NAMES",
     "CategoryFeature",
     "Checks",
     "Data",
@@ -167,7 +169,7 @@ class UseCase(Strict):
     evaluation: Evaluation = Field(description="How a candidate is scored, and what it must pass to be released.")
     serving: Serving = Field(default=Serving(), description="The size of its server.")
     monitoring: Monitoring = Field(default=Monitoring(), description="What is watched while it serves.")
-    retrain: Retrain = Field(default=Retrain(), description="When the pipeline runs again by itself.")
+    retrain: Retrain = Field(default=Retrain(), description="What makes the pipeline run again by itself.")
 
     @field_validator("name")
     @classmethod

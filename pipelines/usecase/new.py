@@ -1,5 +1,7 @@
 """Make a use case's folder from a template: it runs at once, on real data, and is then changed into what is needed."""
 
+import errno
+import os
 import string
 import tempfile
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Literal, get_args
 
 from pipelines.errors import MlopsError
 from pipelines.usecase.load import load_usecase
-from pipelines.usecase.model import is_name
+from pipelines.usecase.model import MAX_NAME, RESERVED_NAMES, is_name
 from pipelines.usecase.strict import did_you_mean
 
 Template = Literal["tabular", "image"]
@@ -26,26 +28,53 @@ class UnknownTemplate(MlopsError):
     """There is no such template."""
 
 
+class NotWritten(MlopsError):
+    """The folder could not be made."""
+
+
 def new_usecase(root: Path, name: str, template: Template) -> Path:
-    """Write apps/<name>/ whole or not at all; gives the folder."""
+    """Write apps/<name>/ whole or not at all; gives the folder.
+
+    Raises BadName, UnknownTemplate, AlreadyThere or NotWritten.
+    """
     if not is_name(name):
-        raise BadName(
-            f"{name!r} cannot name a use case; use lower-case words joined by hyphens, 40 characters at most",
-            hint="such as demand-forecast",
-        )
+        raise _bad_name(name)
     if template not in get_args(Template):
         known = get_args(Template)
         guess = did_you_mean(template, known)
         raise UnknownTemplate(f"there is no template {template!r}{guess}; templates: {', '.join(known)}")
     folder = root / "apps" / name
-    if folder.exists():
-        raise AlreadyThere(f"apps/{name} is there already; nothing was changed", hint="choose another name")
-    with tempfile.TemporaryDirectory(dir=root / "apps", prefix=".new-") as scratch:
+    try:
+        _write(folder, name, TEMPLATES / template)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) and os.path.lexists(folder):
+            raise AlreadyThere(
+                f"apps/{name} is there already; nothing was changed", hint="choose another name"
+            ) from None
+        raise NotWritten(
+            f"apps/{name} could not be written: {error.strerror}", hint=f"look at {folder.parent}"
+        ) from error
+    load_usecase(root, name)
+    return folder
+
+
+def _write(folder: Path, name: str, template: Path) -> None:
+    if os.path.lexists(folder):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as scratch:
         made = Path(scratch) / name
         made.mkdir()
-        for source in sorted((TEMPLATES / template).glob("*.tmpl")):
+        for source in sorted(template.glob("*.tmpl")):
             text = string.Template(source.read_text(encoding="utf-8")).substitute(name=name)
             (made / source.stem).write_text(text, encoding="utf-8")
         made.rename(folder)
-    load_usecase(root, name)
-    return folder
+
+
+def _bad_name(name: str) -> BadName:
+    if name in RESERVED_NAMES:
+        return BadName(f"apps/{name}/ is no use case but holds what all of them share", hint="choose another name")
+    return BadName(
+        f"{name!r} cannot name a use case; use lower-case words joined by hyphens, {MAX_NAME} characters at most",
+        hint="such as demand-forecast",
+    )

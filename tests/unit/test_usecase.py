@@ -242,7 +242,7 @@ def test_who_answers_for_it_is_the_same_everywhere(tmp_path):
         ("evaluation:\n  gates:\n    - metric: mae\n      at_most: 1\n", ":3: evaluation.gates[0].metric: 'mae' is no"),
         (
             "data:\n  features:\n    tail: {}\n",
-            ":3: data.features.tail.type: is required but missing; allowed: category,",
+            ":3: data.features.tail.type: is required but missing; allowed: number,",
         ),
         ("data:\n  features:\n    late: {type: number}\n", "usecase.yaml:16: data.target: the target 'late' is also a"),
         ("serving: {cpu: 1}\nserving: {cpu: 1}\n", ":2: serving: the key stands twice"),
