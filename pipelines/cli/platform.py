@@ -1,0 +1,88 @@
+"""Verbs about the embedded platform: up, down, status, demo."""
+
+import json
+from typing import Any
+
+import click
+
+from pipelines.cli.context import Context
+from pipelines.console import Timeline, make_console, table
+from pipelines.settings import Settings
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="First port of the model servers (default 8600, or the next free)."
+)
+@click.option("--mlflow", is_flag=True, help="Also start MLflow's web page.")
+@click.pass_obj
+def up(context: Context, port: int | None, mlflow: bool) -> None:
+    """Start the embedded platform: a bare Git origin, the reconciler, one server per released model."""
+    from pipelines.embedded.platform import up as start_platform
+
+    status = start_platform(context.settings, port=port, mlflow_ui=mlflow)
+    _print_status(context.settings, status)
+
+
+@click.command()
+@click.pass_obj
+def down(context: Context) -> None:
+    """Stop the embedded platform; what is released, trained and logged stays."""
+    from pipelines.embedded.platform import down as stop_platform
+
+    was_up = stop_platform(context.settings)
+    make_console().print("stopped" if was_up else f"nothing runs for {context.settings.home}")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def status(context: Context, as_json: bool) -> None:
+    """What is released, what runs, and how the last pipeline runs ended."""
+    from pipelines.embedded.platform import status as platform_status
+    from pipelines.runs import list_runs
+
+    settings = context.settings
+    found = platform_status(settings)
+    if as_json:
+        runs = [run.model_dump(mode="json") for run in list_runs(settings.runs)]
+        click.echo(json.dumps({"platform": found.model_dump(mode="json"), "runs": runs}, indent=2))
+        return
+    _print_status(settings, found)
+
+
+@click.command()
+@click.option("--stop", is_flag=True, help="Stop the platform at the end.")
+@click.pass_obj
+def demo(context: Context, stop: bool) -> None:
+    """The whole loop with two real use cases, in about two minutes. Has a state folder of its own; can be run again."""
+    from pipelines.demo.story import tell
+
+    settings = context.settings
+    home = settings.home if settings.home.name == "demo" else settings.home / "demo"
+    tell(Settings.load(root=settings.root, home=home), Timeline(make_console()), stop_at_end=stop)
+
+
+def _print_status(settings: Settings, status: Any) -> None:
+    from pipelines.runs import list_runs
+
+    console = make_console()
+    if status.running:
+        console.print(f"platform up, pid {status.pid}, state in {settings.home}")
+    else:
+        console.print(f"platform down (`mlops up` starts it), state in {settings.home}")
+    rows = [[m.usecase, m.environment, m.bento, m.state, (m.commit or "")[:9], m.url, m.problem] for m in status.models]
+    if rows:
+        console.print(table("models", ["use case", "environment", "bento", "state", "commit", "url", "problem"], rows))
+    elif status.running:
+        console.print("no model is released yet: `mlops run NAME` trains and releases one")
+    if status.mlflow:
+        console.print(f"MLflow at {status.mlflow}")
+    for problem in status.problems:
+        console.print(f"[yellow]problem[/] {problem}")
+    runs = [
+        [run.request.run_id, run.outcome, f"{run.started:%Y-%m-%d %H:%M}", f"{run.seconds:.0f}", run.request.reason]
+        for run in list_runs(settings.runs, limit=8)
+    ]
+    if runs:
+        console.print(table("last runs", ["run", "outcome", "started (UTC)", "seconds", "reason"], runs))

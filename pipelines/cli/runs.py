@@ -1,0 +1,144 @@
+"""Verbs about pipeline runs: run, show."""
+
+import sys
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.cli.context import Context
+from pipelines.cli.following import await_rollout
+from pipelines.console import Timeline, make_console, outcome_line, table
+from pipelines.errors import MlopsError
+from pipelines.settings import ENVIRONMENTS
+
+REJECTED = 3
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--as-of", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="Train on what was known then (UTC)."
+)
+@click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="Set one of training.params; repeatable.")
+@click.option("--seed", type=int, help="Instead of training.seed.")
+@click.option("--reason", default="manual", show_default=True, help="Goes into the release commit.")
+@click.option(
+    "--environment", type=click.Choice([e for e in ENVIRONMENTS if e != "production"]), help="Where to release to."
+)
+@click.option("--resume", metavar="RUN", help="Go on with an interrupted or failed run after its last finished step.")
+@click.option(
+    "--replace-champion", is_flag=True, help="Do not compare with the released model, which the data no longer fits."
+)
+@click.option("--force", is_flag=True, help="Release again what was rolled back.")
+@click.option("--no-wait", is_flag=True, help="Do not wait for the rollout.")
+@click.pass_obj
+def run(  # noqa: PLR0913, PLR0917 - one parameter an option
+    context: Context,
+    name: str,
+    as_of: datetime | None,
+    params: tuple[str, ...],
+    seed: int | None,
+    reason: str,
+    environment: str | None,
+    resume: str | None,
+    replace_champion: bool,
+    force: bool,
+    no_wait: bool,
+) -> None:
+    """Run NAME's pipeline: train, judge and, if it is good enough, release.
+
+    Exit status: 0 released or unchanged, 3 rejected by the gate, 1 failed.
+    """
+    from pipelines.launch import prepare, resume_request, start
+    from pipelines.request import RunRequest, new_run_id
+
+    settings = context.settings
+    if environment:
+        settings = replace(settings, environment=environment)
+    code = prepare(settings, name)
+    if resume:
+        if params or as_of or seed is not None:
+            raise click.UsageError(
+                "--resume goes on with the run as it was asked; it takes no --param, --as-of or --seed"
+            )
+        request = resume_request(settings, resume, name, code)
+    else:
+        request = RunRequest(
+            usecase=name,
+            run_id=new_run_id(name),
+            environment=settings.environment,
+            code=code,
+            as_of=as_of,
+            params=_parse_params(params),
+            seed=seed,
+            reason=reason,
+            replace_champion=replace_champion,
+            force=force,
+        )
+    timeline = Timeline(make_console())
+    known = f" as of {request.as_of:%Y-%m-%d}" if request.as_of else ""
+    timeline.say(f"run {request.run_id}{known}")
+    try:
+        finished = start(settings, request, timeline)
+    except KeyboardInterrupt:
+        timeline.say(f"stopped; `mlops run {name} --resume {request.run_id}` goes on after the last finished step")
+        raise
+    timeline.say(outcome_line(finished))
+    if finished.outcome == "released" and not no_wait:
+        await_rollout(settings, timeline, name, finished.request.environment, finished.commit or "")
+    if finished.outcome == "failed":
+        raise StepFailed(finished.error or "", finished.failed_step or "", finished.folder, name, request.run_id)
+    if finished.outcome == "rejected":
+        timeline.console.print(f"  why: `mlops show {request.run_id}`")
+        sys.exit(REJECTED)
+
+
+class StepFailed(MlopsError):
+    """A step of the run failed."""
+
+    def __init__(self, error: str, step: str, folder: Path, name: str, run_id: str) -> None:
+        super().__init__(
+            f"{step}: {error}",
+            hint=f"the whole log is {folder / 'log.txt'}; when it is mended: `mlops run {name} --resume {run_id}`",
+        )
+
+
+@click.command()
+@click.argument("run_id")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def show(context: Context, run_id: str, as_json: bool) -> None:
+    """Show one run: its steps, its verdict, where its model card and log are."""
+    from pipelines.runs import read_run
+
+    found = read_run(context.settings.runs / run_id)
+    if as_json:
+        click.echo(found.model_dump_json(indent=2))
+        return
+    console = make_console()
+    console.print(outcome_line(found))
+    console.print(
+        table("steps", ["step", "seconds"], [[step, f"{seconds:.1f}"] for step, seconds in found.steps.items()])
+    )
+    if found.error:
+        console.print(f"\n{found.failed_step}: {found.error}", markup=False)
+    verdict = found.folder / "evaluation" / "verdict.md"
+    if verdict.exists():
+        console.print("\n" + verdict.read_text(encoding="utf-8"), markup=False)
+        console.print(f"model card  {verdict.with_name('model-card.html')}")
+    console.print(f"log         {found.folder / 'log.txt'}")
+
+
+def _parse_params(pairs: tuple[str, ...]) -> dict[str, Any]:
+    from pipelines.usecase import yaml12
+
+    params = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise click.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--param")
+        params[key], _ = yaml12.read(value)
+    return params

@@ -1,0 +1,42 @@
+"""Verbs about use cases: new, check."""
+
+import sys
+
+import click
+
+from pipelines.cli.context import Context
+from pipelines.console import make_console
+
+
+@click.command()
+@click.argument("name")
+@click.option("--template", type=click.Choice(["tabular", "image"]), required=True, help="What the data is like.")
+@click.pass_obj
+def new(context: Context, name: str, template: str) -> None:
+    """Make the folder apps/NAME, which runs at once; then change it into what you need."""
+    from pipelines.usecase.new import new_usecase
+
+    folder = new_usecase(context.settings.root, name, template)  # type: ignore[arg-type]
+    console = make_console()
+    console.print(f"made {folder.relative_to(context.settings.root)}/: usecase.yaml, model.py, README.md")
+    console.print(f"  next: `mlops run {name}`, then make it yours (docs/add-a-use-case.md)")
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.pass_obj
+def check(context: Context, names: tuple[str, ...]) -> None:
+    """Validate use cases: usecase.yaml, its overrides, and the functions it names. All of them without NAMES."""
+    from pipelines.usecase import usecase_names
+    from pipelines.usecase.check import check_usecase
+
+    settings = context.settings
+    problems: list[str] = []
+    wanted = names or tuple(usecase_names(settings.root))
+    for name in wanted:
+        problems += check_usecase(settings.root, name)
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        sys.exit(1)
+    make_console().print(f"{len(wanted)} use case{'s' if len(wanted) != 1 else ''} valid: {', '.join(wanted)}")
