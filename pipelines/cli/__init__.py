@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipelines.cli import platform, releases, runs, usecases
+from pipelines.cli import platform, releases, runs, tree, usecases
 from pipelines.cli.context import Context
 from pipelines.console import fail
 from pipelines.errors import MlopsError
@@ -44,6 +44,7 @@ def main(ctx: click.Context, root: Path | None, home: Path | None) -> None:
 for verb in (
     usecases.new,
     usecases.check,
+    tree.render,
     runs.run,
     runs.show,
     releases.rollback,

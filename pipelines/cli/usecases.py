@@ -14,9 +14,11 @@ from pipelines.console import make_console
 @click.pass_obj
 def new(context: Context, name: str, template: str) -> None:
     """Make the folder apps/NAME, which runs at once; then change it into what you need."""
+    from pipelines.gitops.render import render
     from pipelines.usecase.new import new_usecase
 
     folder = new_usecase(context.settings.root, name, template)  # type: ignore[arg-type]
+    render(context.settings.root)
     console = make_console()
     console.print(f"made {folder.relative_to(context.settings.root)}/: usecase.yaml, model.py, README.md")
     console.print(f"  next: `mlops run {name}`, then make it yours (docs/add-a-use-case.md)")

@@ -65,9 +65,12 @@ def _write(folder: Path, name: str, template: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as scratch:
         made = Path(scratch) / name
         made.mkdir()
-        for source in sorted(template.glob("*.tmpl")):
-            text = string.Template(source.read_text(encoding="utf-8")).substitute(name=name)
-            (made / source.stem).write_text(text, encoding="utf-8")
+        for part in (template, TEMPLATES / "deployment"):
+            for source in sorted(part.rglob("*.tmpl")):
+                text = string.Template(source.read_text(encoding="utf-8")).substitute(name=name)
+                target = made / source.relative_to(part).with_suffix("")
+                target.parent.mkdir(exist_ok=True)
+                target.write_text(text, encoding="utf-8")
         made.rename(folder)
 
 

@@ -31,6 +31,7 @@ ALLOWED = {
     "training": {"errors", "documents", "usecase", "data", "training"},
     "evaluation": {"errors", "documents", "usecase", "data", "evaluation", "metric_catalog"},
     "release": {"errors", "documents", "usecase", "settings", "release", "training"},
+    "gitops": {"errors", "documents", "usecase", "settings", "release", "gitops"},
 }
 
 

@@ -1,6 +1,7 @@
 """`mlops new`: the ugly cases of making a folder. That what it makes runs is shown in tests/integration."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_what_is_made_is_valid_in_every_environment(root, template):
     new_usecase(root, "my-model", template)
     assert check_usecase(root, "my-model") == []
     assert load_usecase(root, "my-model").owner.accountable == "Head of My Department"
-    for path in (root / "apps" / "my-model").iterdir():
+    for path in filter(Path.is_file, (root / "apps" / "my-model").rglob("*")):
         assert "$name" not in path.read_text()
         assert "$$" not in path.read_text()
 
