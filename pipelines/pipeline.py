@@ -139,10 +139,12 @@ def package(
 
 
 @component
-def release(
+def release(  # noqa: PLR0913, PLR0917 - one parameter a step before
     request: dict,
     data: Input[Dataset],
+    model: Input[Model],
     scores: Input[Metrics],
+    verdict: Input[Artifact],
     version: Input[Artifact],
     bento: Input[Artifact],
     released: Output[Artifact],
@@ -153,17 +155,22 @@ def release(
     from pipelines import steps
     from pipelines.data.snapshot import DataRef
     from pipelines.evaluation.evaluate import Evaluation
+    from pipelines.evaluation.gate import Verdict
     from pipelines.release.package import PackedBento
     from pipelines.release.registry import ModelVersion
     from pipelines.stepping import stepping
+    from pipelines.training.train import CANDIDATE_FILE, Candidate
 
     with stepping("release", request) as step:
         result = steps.release(
             step,
             DataRef.read(Path(data.path)),
+            Candidate.read(Path(model.path) / CANDIDATE_FILE),
             Evaluation.read(Path(scores.path)),
+            Verdict.read(Path(verdict.path)),
             ModelVersion.read(Path(version.path)),
             PackedBento.read(Path(bento.path)),
+            step.run_folder / "evaluation",
         )
         step.give(result, Path(released.path))
 
@@ -180,4 +187,4 @@ def train_and_release(request: dict) -> None:
         verdict = judged.outputs["verdict"]
         version = register(request=request, data=data, model=model, verdict=verdict).outputs["version"]
         bento = package(request=request, data=data, model=model, version=version).outputs["bento"]
-        release(request=request, data=data, scores=scores, version=version, bento=bento)
+        release(request=request, data=data, model=model, scores=scores, verdict=verdict, version=version, bento=bento)

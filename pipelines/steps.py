@@ -109,17 +109,7 @@ def gate(step: Step, data: DataRef, candidate: Candidate, evaluation: Evaluation
     verdict = judge(step.usecase, evaluation)
     verdict.write(folder / "verdict.json")
     write_atomically(folder / "verdict.md", verdict.to_markdown())
-    lineage = Lineage(
-        run=step.request.run_id,
-        data=data.sha256,
-        code=step.request.code,
-        model=None,
-        params=candidate.params,
-        seed=candidate.seed,
-        as_of=data.as_of,
-        created=step.started_at,
-    )
-    write_card(step.usecase, evaluation, verdict, lineage, folder)
+    write_card(step.usecase, evaluation, verdict, _lineage(step, data, candidate), folder)
     failed = [rule for rule in verdict.rules if not rule.passed]
     step.log(
         summary="passed" if verdict.passed else f"rejected: {failed[0].reason}",
@@ -163,8 +153,17 @@ def package(step: Step, data: DataRef, version: ModelVersion, trained: Path) -> 
     return bento
 
 
-def release(step: Step, data: DataRef, evaluation: Evaluation, version: ModelVersion, bento: PackedBento) -> Release:
-    """Commit the version bump; that commit is the deployment."""
+def release(  # noqa: PLR0913, PLR0917 - one parameter a step before
+    step: Step,
+    data: DataRef,
+    candidate: Candidate,
+    evaluation: Evaluation,
+    verdict: Verdict,
+    version: ModelVersion,
+    bento: PackedBento,
+    folder: Path,
+) -> Release:
+    """Commit the version bump; that commit is the deployment. The model card then names what came of the run."""
     metrics = {
         n: v for n, v in evaluation.candidate.metrics.items() if v is not None and n in step.usecase.evaluation.metrics
     }
@@ -179,12 +178,47 @@ def release(step: Step, data: DataRef, evaluation: Evaluation, version: ModelVer
     )
     name, environment = step.usecase.name, step.request.environment
     commit = step.releases.bump(name, environment, wanted, step.request.reason, force=step.request.force)
+    released = commit or _commit_of(step, wanted)
+    lineage = _lineage(step, data, candidate, model=wanted.model, bento=wanted.bento, commit=released)
+    write_card(step.usecase, evaluation, verdict, lineage, folder)
     step.log(
         summary=f"commit {commit[:9]} in {environment}" if commit else f"already released in {environment}",
         tags={"commit": commit or "", "environment": environment},
         aliases={"champion": str(version)},
+        artifacts={str(folder): "evaluation"},
     )
     return wanted
+
+
+def _lineage(
+    step: Step,
+    data: DataRef,
+    candidate: Candidate,
+    *,
+    model: str | None = None,
+    bento: str | None = None,
+    commit: str | None = None,
+) -> Lineage:
+    """Where the candidate comes from and, once that is known, what it became."""
+    return Lineage(
+        run=step.request.run_id,
+        data=data.sha256,
+        code=step.request.code,
+        model=model,
+        bento=bento,
+        commit=commit,
+        environment=step.request.environment,
+        params=candidate.params,
+        seed=candidate.seed,
+        as_of=data.as_of,
+        created=step.started_at,
+    )
+
+
+def _commit_of(step: Step, released: Release) -> str | None:
+    """The newest commit that put this release where it is."""
+    history = step.releases.history(step.usecase.name, step.request.environment)
+    return next((deployment.commit for deployment in history if deployment.release.bento == released.bento), None)
 
 
 def _champion(step: Step, folder: Path) -> tuple[str, Path] | None:

@@ -152,7 +152,16 @@ class Stepwise:
 
     def release(self):
         with self._step("release") as step:
-            return steps.release(step, self.data, self.evaluation, self.version, self.bento)
+            return steps.release(
+                step,
+                self.data,
+                self.candidate,
+                self.evaluation,
+                self.verdict,
+                self.version,
+                self.bento,
+                self.folder / "evaluation",
+            )
 
     def until(self, last: str) -> "Stepwise":
         for name in ("snapshot", "validate", "train", "evaluate", "gate", "register", "package", "release"):

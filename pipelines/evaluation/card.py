@@ -29,12 +29,17 @@ MOST_SLICES_A_COLUMN = 40
 
 
 class Lineage(Document):
-    """Where a model comes from: `data` is a snapshot's hash, `code` a commit, `model` a name and version."""
+    """Where a model comes from and what it became: `data` is a snapshot's hash, `code` a commit, `model` a name and
+    version. `model`, `bento` and `commit`, the one that released it, are None as long as there are none.
+    """
 
     run: str
     data: str
     code: str
-    model: str | None
+    model: str | None = None
+    bento: str | None = None
+    commit: str | None = None
+    environment: str = "staging"
     params: dict[str, JsonValue]
     seed: int
     as_of: str | None
@@ -88,6 +93,7 @@ def _markdown(
         params=_params(lineage),
         split=_split(usecase),
         limits=list(_limits(usecase, verdict)),
+        became=list(_became(lineage, verdict)),
     )
 
 
@@ -101,6 +107,18 @@ def _templates() -> "Environment":
         finalize=lambda value: value if isinstance(value, Markdown) else escape(value),
         keep_trailing_newline=True,
     )
+
+
+def _became(lineage: Lineage, verdict: Verdict) -> Iterator[tuple[str, str]]:
+    """What the run made of the model. The card is written with the verdict, and again with the release."""
+    if lineage.model is None:
+        yield "Model", "not registered yet: this card is from the gate" if verdict.passed else "none, it was rejected"
+        return
+    yield "Model", lineage.model
+    if lineage.bento:
+        yield "Bento", lineage.bento
+    if lineage.commit:
+        yield "Release", f"commit {lineage.commit} in {lineage.environment}"
 
 
 def _metrics(usecase: UseCase, evaluation: Evaluation) -> Markdown:

@@ -1,6 +1,7 @@
 """The steps as plain functions: what a run does from data to commit, and how each way to fail is told."""
 
 import copy
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +48,28 @@ def test_a_run_ends_in_a_commit_that_names_everything_it_came_from(lab):
     assert tracked.metrics["roc_auc"] == pytest.approx(release.metrics["roc_auc"], abs=1e-4)
     assert tracked.params["C"] == "1.0"
     assert tracked.tags["data"] == run.data.sha256
+
+
+@pytest.mark.slow
+def test_the_card_of_a_release_names_version_bento_and_commit_here_and_in_mlflow(lab):
+    run = Stepwise(lab).until("gate")
+    card = run.folder / "evaluation" / "model-card.md"
+    assert "not registered yet" in card.read_text()
+    run.register()
+    run.package()
+    for _ in range(2):  # the second time there is nothing left to commit
+        release = run.release()
+        commit = git(lab.root, "-C", lab.settings.remote, "rev-parse", "main")
+        for name, became in (
+            ("Model", f"{NAME}/1"),
+            ("Bento", f"{NAME}:1"),
+            ("Release", f"commit {commit} in staging"),
+        ):
+            assert f"- **{name}**: {became}\n" in card.read_text()
+            assert f"<strong>{name}</strong>: {became}" in card.with_suffix(".html").read_text()
+    publish(lab.settings.runs / run.asked.run_id, NAME, lab.settings.tracking_uri, lab.settings.home / "artifacts")
+    fetched = mlflow_client(lab.settings.tracking_uri).download_artifacts(release.run, "evaluation/model-card.md")
+    assert Path(fetched).read_text() == card.read_text()
 
 
 @pytest.mark.slow

@@ -27,6 +27,8 @@ LINEAGE = Lineage(
     data="0f3b2c9d1e77",
     code="d0b72d5",
     model="flight-delays/8",
+    bento="flight-delays:8",
+    commit="403c337d845d",
     params={"learning_rate": 0.1, "leaves": [15, 31]},
     seed=42,
     as_of="2013-04-01",
@@ -87,8 +89,20 @@ def test_the_card_answers_what_a_reviewer_asks(card):
         "- **Data**: 0f3b2c9d1e77",
         "- **Code**: d0b72d5",
         "- **Model**: flight-delays/8",
+        "- **Bento**: flight-delays:8",
+        "- **Release**: commit 403c337d845d in staging",
     ):
         assert fact in text
+
+
+def test_a_card_from_the_gate_does_not_pretend_to_know_the_release(tmp_path):
+    usecase = flights()
+    unregistered = LINEAGE.model_copy(update={"model": None, "bento": None, "commit": None})
+    card = card_of(usecase, tmp_path, unregistered, candidate=scored(usecase, LATE))
+    text = card.markdown.read_text()
+    assert "- **Model**: not registered yet: this card is from the gate" in text
+    assert "**Bento**" not in text
+    assert "**Release**" not in text
 
 
 def test_the_champion_stands_beside_the_candidate(card):
@@ -187,7 +201,7 @@ def test_a_candidate_without_a_single_number_still_gets_its_card(tmp_path):
     text = card.markdown.read_text()
     assert "**Rejected" in text
     assert f"- roc_auc has no value: {why}" in text
-    assert "- **Model**: not registered" in text
+    assert text.count("- **Model**: none, it was rejected") == 2
     assert "No parameters were set." in text
     assert card.plots == ()
 
