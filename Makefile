@@ -6,7 +6,7 @@ MLOPS  := $(BIN)/mlops
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status test test-fast lint format lock bench clean
+.PHONY: help install demo up down status test test-fast e2e lint format lock bench clean
 
 help: ## List these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,10 +29,13 @@ status: install ## What is released, running and healthy
 	@$(MLOPS) status
 
 test: install ## Run all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -q
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not cluster"
 
 test-fast: install ## Run the tests that take seconds
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not slow and not e2e"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not slow and not e2e and not cluster"
+
+e2e: install ## Roll models out on a real cluster: a kit's in ../shared/testcluster, or MLOPS_E2E_KUBECONFIG's
+	@$(BIN)/python -m pytest -q -x -s -m cluster tests/e2e
 
 lint: install ## Check style, types and YAML
 	@$(BIN)/ruff check .

@@ -33,7 +33,7 @@ class Load:
     repeats a request: everything but a 200 is a failure. `kind` names an answer's body, to count them by.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as many as one can say of a load
         self,
         port: int,
         body: bytes,
@@ -43,11 +43,12 @@ class Load:
         content_type: str = "application/json",
         kind: Callable[[bytes], str] = lambda _: "",
         pause: float = 0,
+        host: str = "127.0.0.1",
     ) -> None:
         head = f"POST {path} HTTP/1.1\r\nhost: model\r\ncontent-type: {content_type}\r\n"
         head += f"content-length: {len(body)}\r\n\r\n"
         self.request = head.encode() + body
-        self.port, self.clients, self.kind, self.pause = port, clients, kind, pause
+        self.host, self.port, self.clients, self.kind, self.pause = host, port, clients, kind, pause
         self.answers = Answers()
         self._stopping = False
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
@@ -70,7 +71,7 @@ class Load:
         while not self._stopping:
             writer = None
             try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                reader, writer = await asyncio.open_connection(self.host, self.port)
                 self.answers.connections += 1
                 await self._keep_asking(reader, writer)
             except Exception as error:  # noqa: BLE001 - whatever it is, a client saw it
