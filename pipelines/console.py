@@ -76,7 +76,11 @@ def outcome_line(run: Run) -> str:
     if run.outcome == "unchanged":
         return f"[green]unchanged[/]: {environment} already has this release"
     if run.outcome == "rejected":
-        return f"[yellow]rejected[/] by its gate; what is released of {name} stays up, {run.seconds:.0f} s"
+        from pipelines.evaluation.gate import Verdict
+
+        verdict = Verdict.model_validate(run.results["gate"])
+        stays = "" if verdict.first_release else f"; what is released of {name} stays up"
+        return f"[yellow]rejected[/] by its gate: {_escape(verdict.why)}{stays}, {run.seconds:.0f} s"
     return f"[red]{run.outcome}[/] in step {run.failed_step or '?'} after {run.seconds:.0f} s"
 
 

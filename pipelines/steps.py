@@ -110,9 +110,8 @@ def gate(step: Step, data: DataRef, candidate: Candidate, evaluation: Evaluation
     verdict.write(folder / "verdict.json")
     write_atomically(folder / "verdict.md", verdict.to_markdown())
     write_card(step.usecase, evaluation, verdict, _lineage(step, data, candidate), folder)
-    failed = [rule for rule in verdict.rules if not rule.passed]
     step.log(
-        summary="passed" if verdict.passed else f"rejected: {failed[0].reason}",
+        summary="passed" if verdict.passed else f"rejected: {len(verdict.failed)} of {len(verdict.rules)} rules failed",
         metrics={"gate_passed": float(verdict.passed)},
         tags={"gate": "passed" if verdict.passed else "rejected"},
         artifacts={str(folder): "evaluation"},

@@ -159,10 +159,6 @@ def _a_worse_model_is_rejected(story: Story) -> None:
     )
     run = story.run(FLIGHTS, as_of=SPRING, params={"trees": 2}, reason="demo: a hurried training")
     _require(run.outcome == "rejected", f"the worse model was {run.outcome}: {run.error}")
-    verdict = run.results["gate"]
-    for rule in verdict["rules"]:
-        if not rule["passed"]:
-            story.timeline.say(f"  [yellow]✗[/] {rule['reason']}", FLIGHTS)
     story.facts.append("a worse candidate was rejected, the released model stayed up")
 
 

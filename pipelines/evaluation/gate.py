@@ -51,6 +51,14 @@ class Verdict(Document):
         broken = "; ".join(rule.rule for rule in self.failed)
         return f"Rejected: {len(self.failed)} of {len(self.rules)} rules failed ({against}): {broken}."
 
+    @property
+    def why(self) -> str:
+        """Why it was rejected, in one line: the first broken rule's reason, and how many more there are."""
+        if self.passed:
+            return ""
+        first, *others = self.failed
+        return " ".join(first.reason.split()) + (f" (and {len(others)} more)" if others else "")
+
     def to_table(self) -> Markdown:
         """All rules, one a row."""
         rows = [
@@ -108,8 +116,13 @@ def _export_agrees(usecase: UseCase, evaluation: Evaluation) -> RuleResult:
     if value is None:
         passed, reason = False, f"cannot be evaluated: {evaluation.agreement_problem or 'it was not measured'}"
     else:
-        passed = _at_most(value, limit)
-        reason = f"largest difference on {evaluation.agreement_rows} rows"
+        passed, rows = _at_most(value, limit), f"on {evaluation.agreement_rows} rows"
+        found, allowed = _apart(value, limit)
+        reason = (
+            f"largest difference {rows}"
+            if passed
+            else f"the largest difference {rows}, {found}, is above evaluation.agreement {allowed}"
+        )
     return RuleResult(
         rule=f"the exported model answers as the trained one, within {limit:g}",
         metric="agreement",
@@ -130,7 +143,8 @@ def _limit_rule(gate: Gate, evaluation: Evaluation) -> RuleResult:
         passed, reason = False, _no_value(gate.metric, evaluation.candidate.problems)
     else:
         passed = _holds(gate, value)
-        reason = f"{number(value)} is {'within' if passed else 'beyond'} the limit"
+        found, allowed = _apart(value, limit)
+        reason = f"{gate.metric} {found} {'keeps' if passed else f'is {_side(gate)}'} {_bound(gate)} {allowed}"
     return RuleResult(
         rule=f"{gate.metric} {_limit_text(gate)}",
         metric=gate.metric,
@@ -158,7 +172,7 @@ def _champion_rule(gate: Gate, evaluation: Evaluation) -> RuleResult:
             passed, reason = False, _no_value(gate.metric, evaluation.candidate.problems)
         else:
             passed = _at_least(value, limit) if higher_is_better else _at_most(value, limit)
-            reason = _comparison(value - baseline if higher_is_better else baseline - value, evaluation.champion_name)
+            reason = _comparison(gate, value, baseline, passed, evaluation.champion_name)
     allowed = f" by more than {gate.margin:g}" if gate.margin else ""
     return RuleResult(
         rule=f"{gate.metric} not worse than the champion's{allowed}",
@@ -181,26 +195,29 @@ def _slice_rule(gate: Gate, column: str, evaluation: Evaluation) -> RuleResult:
     broken = [(value, slice_) for value, slice_ in known if not _holds(gate, value)]
     known.sort(key=lambda pair: pair[0], reverse=gate.at_most is not None)
     broken.sort(key=lambda pair: pair[0], reverse=gate.at_most is not None)
+    limit = _limit(gate)
     parts = []
     if evaluation.candidate_problem:
-        parts.append(f"cannot be evaluated: {evaluation.candidate_problem}")
+        parts.append(f"{gate.metric} cannot be evaluated: {evaluation.candidate_problem}")
     elif not judged:
-        parts.append(f"cannot be evaluated: no {column} has {gate.min_rows} rows")
+        parts.append(f"{gate.metric} cannot be evaluated: no {column} has {gate.min_rows} rows")
     if broken:
-        parts.append(f"beyond the limit: {_named([f'{_slice(slice_)} {number(value)}' for value, slice_ in broken])}")
+        names = _named([f"{_slice(slice_)} {_apart(value, limit)[0]}" for value, slice_ in broken])
+        parts.append(f"{gate.metric} is {_side(gate)} {_bound(gate)} {limit:g} for {column}: {names}")
     if unknown:
         why = [f"{_slice(slice_)} {slice_.problems.get(gate.metric, 'has no value')}" for slice_ in unknown]
-        parts.append(f"cannot be evaluated: {_named(why)}")
+        parts.append(f"{gate.metric} cannot be evaluated for {column}: {_named(why)}")
     passed = not parts
     if known and not broken:
-        parts.append(f"worst of {len(known)}: {_slice(known[0][1])} {number(known[0][0])}")
+        kept = f"{gate.metric} keeps {_bound(gate)} {limit:g}; " if passed else ""
+        parts.append(f"{kept}worst of {len(known)}: {_slice(known[0][1])} {number(known[0][0])}")
     if few := [slice_ for slice_ in slices if slice_.rows < gate.min_rows]:
         parts.append(f"not judged, too few rows: {_named([_slice(slice_) for slice_ in few])}")
     return RuleResult(
         rule=f"{gate.metric} {_limit_text(gate)} for each {column} with {gate.min_rows} rows or more",
         metric=gate.metric,
         value=known[0][0] if known else None,
-        limit=_limit(gate),
+        limit=limit,
         passed=passed,
         reason="; ".join(parts),
     )
@@ -209,12 +226,24 @@ def _slice_rule(gate: Gate, column: str, evaluation: Evaluation) -> RuleResult:
 # --- limits and words ---------------------------------------------------------------------------------------
 
 
-def _limit(gate: Gate) -> float | None:
-    return gate.at_least if gate.at_least is not None else gate.at_most
+def _limit(gate: Gate) -> float:
+    limit = gate.at_least if gate.at_least is not None else gate.at_most
+    assert limit is not None  # noqa: S101 - the schema asks for one where there is no champion to compare with
+    return limit
 
 
 def _limit_text(gate: Gate) -> str:
-    return f"at least {gate.at_least:g}" if gate.at_least is not None else f"at most {gate.at_most:g}"
+    return f"{_bound(gate).replace('_', ' ')} {_limit(gate):g}"
+
+
+def _bound(gate: Gate) -> str:
+    """The key in usecase.yaml."""
+    return "at_least" if gate.at_least is not None else "at_most"
+
+
+def _side(gate: Gate) -> str:
+    """Where a value is that breaks the limit."""
+    return "below" if gate.at_least is not None else "above"
 
 
 def _holds(gate: Gate, value: float) -> bool:
@@ -237,23 +266,41 @@ def _finite(value: float | None) -> float | None:
 
 
 def _no_value(metric: str, problems: dict[str, str]) -> str:
-    return f"cannot be evaluated: {problems.get(metric, f'{metric} has no value')}"
+    return f"{metric} cannot be evaluated: {problems.get(metric, 'it has no value')}"
 
 
 def _champion_without_value(metric: str, evaluation: Evaluation) -> str:
     problems = evaluation.champion.problems if evaluation.champion else {}
     why = evaluation.champion_problem or problems.get(metric, f"{metric} has no value")
     return (
-        f"cannot be evaluated: the champion {evaluation.champion_name} could not be scored: {why}. "
+        f"{metric} cannot be evaluated: the champion {evaluation.champion_name} could not be scored: {why}. "
         "To replace it on purpose, run the pipeline with --replace-champion: "
         "the next run is then a first release"
     )
 
 
-def _comparison(gain: float, champion: str) -> str:
-    if gain == 0:
-        return f"the same as {champion}"
-    return f"{number(abs(gain))} {'better' if gain > 0 else 'worse'} than {champion}"
+def _comparison(gate: Gate, value: float, baseline: float, passed: bool, champion: str) -> str:
+    if value == baseline:
+        return f"{gate.metric} {number(value)} is the same as {champion}'s"
+    higher = value > baseline
+    better = higher == (METRICS[gate.metric].better == "higher")
+    found, theirs = _apart(value, baseline)
+    direction = f"{'better' if better else 'worse'} ({'higher' if higher else 'lower'})"
+    told = f"{gate.metric} {found} is {number(abs(value - baseline))} {direction} than {champion}'s {theirs}"
+    if better:
+        return told
+    if not passed and not gate.margin:
+        return f"{told}; no margin is set"
+    return f"{told}, {'within' if passed else 'beyond'} the margin {gate.margin:g}"
+
+
+def _apart(value: float, other: float) -> tuple[str, str]:
+    """Both numbers short, but with as many digits as it takes to tell them apart: 0.64996 is not 0.65."""
+    for digits in range(4, 17):
+        texts = f"{value:.{digits}g}", f"{other:.{digits}g}"
+        if texts[0] != texts[1] or value == other:
+            break
+    return (number(value), number(other)) if digits == 4 else texts
 
 
 def _slice(slice_: SliceScore) -> str:

@@ -154,7 +154,8 @@ def test_a_run_from_the_command_line_shows_steps_and_what_to_do_next(mlops):
 
     rejected = mlops("run", NAME, "--param", "C=1e-4")
     assert rejected.exit_code == 3
-    assert "rejected" in rejected.stdout
+    assert "rejected by its gate: brier " in rejected.stdout
+    assert "worse (higher) than tiny/1's" in rejected.stdout
     run_id = next(word for word in rejected.stdout.split() if word.startswith("tiny-20"))
     shown = mlops("show", run_id)
     assert "brier" in shown.stdout

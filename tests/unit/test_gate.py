@@ -46,6 +46,19 @@ def test_at_least_passes_from_the_limit_up(value, passed):
     assert rule.rule == "roc_auc at least 0.65"
 
 
+@pytest.mark.parametrize(
+    ("limit", "value", "told"),
+    [
+        ({"at_least": 0.99}, 0.9844, "roc_auc 0.9844 is below at_least 0.99"),
+        ({"at_least": 0.65}, 0.65, "roc_auc 0.65 keeps at_least 0.65"),
+        ({"at_least": 0.65}, 0.64999, "roc_auc 0.64999 is below at_least 0.65"),
+        ({"at_most": 0.2}, 0.25, "roc_auc 0.25 is above at_most 0.2"),
+    ],
+)
+def test_the_reason_names_metric_value_direction_and_limit(limit, value, told):
+    assert last_rule(judge(gated(**limit), evaluation(auc(value)))).reason == told
+
+
 @pytest.mark.parametrize(("value", "passed"), [(9.0, True), (10.0, True), (10.01, False)])
 def test_at_most_passes_from_the_limit_down(value, passed):
     usecase = delay_usecase(gates=[{"metric": "mae", "at_most": 10.0}])
@@ -59,12 +72,12 @@ def test_a_metric_without_a_value_fails_and_says_why(nothing):
     rule = last_rule(judge(gated(at_least=0.0), evaluation(scores)))
     assert not rule.passed
     assert rule.value is None
-    assert rule.reason == "cannot be evaluated: no row is of class 'late'"
+    assert rule.reason == "roc_auc cannot be evaluated: no row is of class 'late'"
 
 
 def test_a_metric_that_nobody_computed_fails():
     rule = last_rule(judge(gated(at_least=0.0), evaluation(Scores(rows=1000, metrics={}))))
-    assert (rule.passed, rule.reason) == (False, "cannot be evaluated: roc_auc has no value")
+    assert (rule.passed, rule.reason) == (False, "roc_auc cannot be evaluated: it has no value")
 
 
 # --- against the champion -----------------------------------------------------------------------------------
@@ -104,16 +117,28 @@ def test_a_rounding_error_is_not_worse():
     assert verdict.passed
 
 
-def test_the_reason_says_by_how_much_the_candidate_is_better_or_worse():
+def test_the_reason_names_metric_direction_and_both_values():
     usecase = gated(champion="not-worse", margin=0.05)
     reasons = [
-        last_rule(judge(usecase, evaluation(auc(value), **against(auc(0.5))))).reason for value in (0.75, 0.5, 0.25)
+        last_rule(judge(usecase, evaluation(auc(value), **against(auc(0.5))))).reason
+        for value in (0.75, 0.5, 0.46, 0.25)
     ]
     assert reasons == [
-        "0.25 better than flight-delays/7",
-        "the same as flight-delays/7",
-        "0.25 worse than flight-delays/7",
+        "roc_auc 0.75 is 0.25 better (higher) than flight-delays/7's 0.5",
+        "roc_auc 0.5 is the same as flight-delays/7's",
+        "roc_auc 0.46 is 0.04 worse (lower) than flight-delays/7's 0.5, within the margin 0.05",
+        "roc_auc 0.25 is 0.25 worse (lower) than flight-delays/7's 0.5, beyond the margin 0.05",
     ]
+
+
+def test_the_reason_knows_that_less_can_be_better():
+    usecase = binary_usecase(metrics=["brier"], gates=[{"metric": "brier", "champion": "not-worse"}])
+    for value, told in (
+        (0.19, "brier 0.19 is 0.01 better (lower) than flight-delays/7's 0.2"),
+        (0.21, "brier 0.21 is 0.01 worse (higher) than flight-delays/7's 0.2; no margin is set"),
+    ):
+        scores, champion = (Scores(rows=9, metrics={"brier": number}) for number in (value, 0.2))
+        assert last_rule(judge(usecase, evaluation(scores, **against(champion)))).reason == told
 
 
 def test_without_any_champion_it_is_a_first_release():
@@ -138,7 +163,9 @@ def test_a_champion_that_could_not_be_scored_is_no_first_release():
     verdict = judge(gated(champion="not-worse"), evaluation(auc(0.99), **broken))
     assert (verdict.passed, verdict.first_release) == (False, False)
     reason = last_rule(verdict).reason
-    assert reason.startswith("cannot be evaluated: the champion flight-delays/7 could not be scored: the model needs")
+    assert reason.startswith(
+        "roc_auc cannot be evaluated: the champion flight-delays/7 could not be scored: the model needs"
+    )
     assert "To replace it on purpose, run the pipeline with --replace-champion" in reason
 
 
@@ -173,13 +200,13 @@ def test_each_value_with_enough_rows_must_keep_the_limit():
     rule = by_carrier(carriers(AA=(0.7, 500), UA=(0.55, 200)))
     assert (rule.passed, rule.value) == (True, 0.55)
     assert rule.rule == "roc_auc at least 0.55 for each carrier with 200 rows or more"
-    assert rule.reason == "worst of 2: UA (200 rows) 0.55"
+    assert rule.reason == "roc_auc keeps at_least 0.55; worst of 2: UA (200 rows) 0.55"
 
 
 def test_one_bad_value_is_enough_to_fail_and_is_named():
     rule = by_carrier(carriers(AA=(0.7, 500), UA=(0.54, 300), YV=(0.51, 200)))
     assert (rule.passed, rule.value) == (False, 0.51)
-    assert rule.reason == "beyond the limit: YV (200 rows) 0.51, UA (300 rows) 0.54"
+    assert rule.reason == "roc_auc is below at_least 0.55 for carrier: YV (200 rows) 0.51, UA (300 rows) 0.54"
 
 
 def test_the_worst_value_of_a_lower_is_better_limit_is_the_highest():
@@ -190,13 +217,15 @@ def test_the_worst_value_of_a_lower_is_better_limit_is_the_highest():
 def test_values_with_few_rows_are_listed_and_not_judged():
     rule = by_carrier(carriers(AA=(0.7, 500), HA=(0.1, 199), OO=(None, 3)))
     assert rule.passed
-    assert rule.reason == "worst of 1: AA (500 rows) 0.7; not judged, too few rows: HA (199 rows), OO (3 rows)"
+    kept, few = rule.reason.split("; not judged, too few rows: ")
+    assert kept == "roc_auc keeps at_least 0.55; worst of 1: AA (500 rows) 0.7"
+    assert few == "HA (199 rows), OO (3 rows)"
 
 
 def test_no_value_with_enough_rows_fails():
     rule = by_carrier(carriers(AA=(0.9, 199)))
     assert (rule.passed, rule.value) == (False, None)
-    assert rule.reason.startswith("cannot be evaluated: no carrier has 200 rows")
+    assert rule.reason.startswith("roc_auc cannot be evaluated: no carrier has 200 rows")
     assert not by_carrier([]).passed
 
 
@@ -206,7 +235,8 @@ def test_a_judged_value_without_a_metric_fails():
     )
     rule = by_carrier([*carriers(AA=(0.7, 500), UA=(math.nan, 300)), silent])
     assert not rule.passed
-    assert "cannot be evaluated: UA (300 rows) has no value, YV (200 rows) no row is late" in rule.reason
+    assert "roc_auc cannot be evaluated for carrier: UA (300 rows) has no value, YV (200 rows) no" in rule.reason
+    assert "keeps" not in rule.reason
 
 
 def test_each_slice_column_is_its_own_rule():
@@ -234,6 +264,11 @@ def test_the_exported_model_must_agree_with_the_trained_one(agreement, passed):
     assert (verdict.passed, rule.passed, rule.limit) == (passed, passed, 1e-4)
 
 
+def test_an_export_that_differs_says_by_how_much():
+    (rule,) = judge(gated(at_least=0.5), evaluation(auc(0.7), agreement=0.02)).failed
+    assert rule.reason == "the largest difference on 500 rows, 0.02, is above evaluation.agreement 0.0001"
+
+
 def test_an_agreement_that_was_not_measured_says_why():
     verdict = judge(gated(at_least=0.5), evaluation(auc(0.7), agreement=None, agreement_problem="no outputs"))
     assert "cannot be evaluated: no outputs" in verdict.to_markdown()
@@ -244,7 +279,7 @@ def test_answers_that_are_not_finite_are_rejected():
     scores = auc(None, problems={"roc_auc": problem})
     verdict = judge(gated(slices=["carrier"], at_least=0.0), evaluation(scores, candidate_problem=problem))
     assert not verdict.passed
-    assert {rule.reason for rule in verdict.failed} == {problem, f"cannot be evaluated: {problem}"}
+    assert {rule.reason for rule in verdict.failed} == {problem, f"roc_auc cannot be evaluated: {problem}"}
 
 
 # --- the verdict as a file ----------------------------------------------------------------------------------
@@ -255,6 +290,16 @@ def test_the_conclusion_is_one_sentence():
     assert good.conclusion == "Passed: all 3 rules hold (against flight-delays/7)."
     bad = judge(gated(at_least=0.65), evaluation(auc(0.6), **against(auc(0.6))))
     assert bad.conclusion == "Rejected: 1 of 3 rules failed (against flight-delays/7): roc_auc at least 0.65."
+
+
+def test_why_it_was_rejected_fits_on_a_line():
+    usecase = binary_usecase(
+        metrics=["roc_auc"],
+        gates=[{"metric": "roc_auc", "at_least": 0.65}, {"metric": "roc_auc", "champion": "not-worse"}],
+    )
+    bad = judge(usecase, evaluation(auc(0.6), **against(auc(0.7))))
+    assert bad.why == "roc_auc 0.6 is below at_least 0.65 (and 1 more)"
+    assert judge(usecase, evaluation(auc(0.8), **against(auc(0.7)))).why == ""
 
 
 def test_the_markdown_is_one_table_whatever_a_slice_is_called():

@@ -1,0 +1,34 @@
+"""What the terminal shows of a run."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.text import Text
+
+from pipelines.console import outcome_line
+from pipelines.evaluation.gate import RuleResult, Verdict
+from pipelines.request import RunRequest
+from pipelines.runs import Run
+
+
+def run(outcome: str, **known: Any) -> Run:
+    request = RunRequest(usecase="tiny", run_id="tiny-20260101-000000-aaaa", environment="staging")
+    started = datetime(2026, 1, 1, tzinfo=UTC)
+    made = {"request": request, "folder": Path("runs"), "outcome": outcome, "started": started, "seconds": 12.3}
+    return Run.model_validate({**made, "steps": {}, "results": {}, **known})
+
+
+def told(of: Run) -> str:
+    return Text.from_markup(outcome_line(of)).plain
+
+
+@pytest.mark.parametrize(
+    ("champion", "stays"), [("tiny/1", "; what is released of tiny stays up"), (None, "")], ids=["replaces", "first"]
+)
+def test_a_rejected_run_says_why_and_promises_nothing_that_is_not_there(champion, stays):
+    rule = RuleResult(rule="r", passed=False, reason="accuracy is below at_least 0.99 for kind: [b] (9 rows) 0.5")
+    verdict = Verdict(usecase="tiny", passed=False, first_release=not champion, champion=champion, rules=[rule])
+    line = told(run("rejected", results={"gate": verdict.model_dump(mode="json")}))
+    assert line == f"rejected by its gate: accuracy is below at_least 0.99 for kind: [b] (9 rows) 0.5{stays}, 12 s"
