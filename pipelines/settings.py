@@ -10,7 +10,12 @@ Everything has an embedded default under the state folder and can be set by an e
     MLOPS_BENTOS        packed Bentos                      (default: the state folder)
     MLOPS_REMOTE        the Git repository with release.yaml (default: the bare origin in the state folder)
     MLOPS_BRANCH        its branch                         (default: main)
+    MLOPS_IMAGES        where images go, one repository a use case below it, as in registry.example.com/models
+                        (default: nowhere; a release names a Bento of the store)
+    MLOPS_BASE_IMAGE    the serving base that they stand on, by digest or tag; bento/Dockerfile makes it
     MLOPS_PUBLISH_LATER 1: steps leave it to the runner to publish their records to MLflow
+
+Logins to registries, and registries without TLS: see pipelines.images.access.
 """
 
 import os
@@ -19,12 +24,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import MlopsError
+from pipelines.images.reference import Reference
 
 ENVIRONMENTS = ("local", "staging", "production")
 
 
 class NoCheckout(MlopsError):
     """No folder with apps/ was found."""
+
+
+class SettingMissing(MlopsError):
+    """A setting that another one needs."""
 
 
 class UnknownEnvironment(MlopsError):
@@ -44,6 +54,8 @@ class Settings:
     remote: str
     branch: str
     publish_later: bool = False
+    images: str = ""
+    base_image: str = ""
 
     @property
     def runs(self) -> Path:
@@ -72,6 +84,7 @@ class Settings:
             remote=env.get("MLOPS_REMOTE", str(home / "origin.git")),
             branch=env.get("MLOPS_BRANCH", "main"),
             publish_later=env.get("MLOPS_PUBLISH_LATER", "") == "1",
+            **_images(env),
         )
 
 
@@ -80,6 +93,20 @@ def known_environment(name: str) -> str:
     if name not in ENVIRONMENTS:
         raise UnknownEnvironment(f"{name!r} is no environment; allowed: {', '.join(ENVIRONMENTS)}")
     return name
+
+
+def _images(env: Mapping[str, str]) -> dict[str, str]:
+    """Where images go, refused here and now: a run would notice it only after it has trained."""
+    images, base = env.get("MLOPS_IMAGES", "").rstrip("/"), env.get("MLOPS_BASE_IMAGE", "")
+    if images:
+        Reference.repository_of(images)
+        if not base:
+            raise SettingMissing(
+                "MLOPS_IMAGES is set, but MLOPS_BASE_IMAGE is not",
+                hint="name the serving base that images stand on; docs/images.md says how it is made",
+            )
+        Reference.parse(base)
+    return {"images": images, "base_image": base}
 
 
 def _root(env: Mapping[str, str]) -> Path:

@@ -15,7 +15,7 @@ from pipelines.documents import write_atomically
 from pipelines.evaluation.card import Lineage, write_card
 from pipelines.evaluation.evaluate import Evaluation
 from pipelines.evaluation.gate import Verdict, judge
-from pipelines.release.package import BentoMissing, NotInThisStore, PackedBento, fetch_bento, pack
+from pipelines.release.package import BentoMissing, NotInThisStore, PackedBento, fetch_bento, pack, publish_bento
 from pipelines.release.registry import ModelVersion, download_model
 from pipelines.release.registry import register as register_model
 from pipelines.release.release import Release
@@ -136,7 +136,7 @@ def register(step: Step, data: DataRef, verdict: Verdict, trained: Path) -> Mode
 
 
 def package(step: Step, data: DataRef, version: ModelVersion, trained: Path) -> PackedBento:
-    """Pack the registered model as a Bento."""
+    """Pack the registered model as a Bento; where images go to a registry, also as an image there."""
     provenance = Provenance(
         bento=f"{version.name}:{version.version}",
         model=str(version),
@@ -146,9 +146,12 @@ def package(step: Step, data: DataRef, version: ModelVersion, trained: Path) -> 
         created=step.started_at,
     )
     bento = pack(step.usecase, trained / MODEL_FOLDER, provenance, step.settings.bentos)
-    step.log(
-        summary=f"{bento.tag}, {bento.image.rsplit('@')[-1][:19]}", tags={"bento": bento.tag, "image": bento.image}
-    )
+    summary = f"{bento.tag}, {bento.image.rsplit('@')[-1][:19]}"
+    if step.settings.images:
+        published = publish_bento(step.usecase.name, bento, step.settings)
+        bento = bento.model_copy(update={"image": published.image})
+        summary = f"{bento.tag}, {published}"
+    step.log(summary=summary, tags={"bento": bento.tag, "image": bento.image})
     return bento
 
 

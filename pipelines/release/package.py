@@ -3,7 +3,12 @@
     <store>/<use case>/<digest>/          the unpacked Bento: bento.yaml, src/{service.py, bento/, model/}
     <store>/<use case>/<digest>.sums      `sha256sum` lines of its files; the digest is the hash of this list
 
-so `cd <digest> && sha256sum -c ../<digest>.sums` verifies a Bento by hand.
+so `cd <digest> && sha256sum -c ../<digest>.sums` verifies a Bento by hand. Where images are published to a registry,
+
+    <store>/<use case>/<digest of the image>.manifest.json
+
+is the image's own manifest, which names the Bento inside by its digest: a release that names an image finds its Bento
+here, or gets it back from the registry.
 """
 
 import hashlib
@@ -15,16 +20,26 @@ import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import yaml
 
 from bento.signature import PROVENANCE_FILE, Provenance
-from pipelines.documents import Document
+from pipelines.documents import Document, write_atomically
 from pipelines.errors import MlopsError
+from pipelines.settings import Settings
 from pipelines.usecase import UseCase
 
+if TYPE_CHECKING:
+    from pipelines.images.publish import Published
+
 STORE_NAME = "bentos"
+BENTO_DIGEST = "mlops-blueprint/bento-digest"
 IMAGE_PATTERN = re.compile(rf"^{STORE_NAME}/(?P<name>[a-z0-9-]+)@sha256:(?P<digest>[0-9a-f]{{64}})$")
+PUBLISHED_PATTERN = re.compile(
+    r"^(localhost|[^/\s]+[.:][^/\s]+)/(\S+/)?(?P<name>[a-z0-9-]+)@sha256:(?P<digest>[0-9a-f]{64})$"
+)
 
 
 class BentoMissing(MlopsError):
@@ -40,7 +55,7 @@ class BentoBuildFailed(MlopsError):
 
 
 class NotInThisStore(MlopsError):
-    """The image is not one of the embedded Bento store."""
+    """The image is neither of the embedded Bento store nor one that was published with a Bento in it."""
 
 
 class PackedBento(Document):
@@ -61,13 +76,80 @@ def pack(usecase: UseCase, model: Path, provenance: Provenance, store: Path) -> 
 
 
 def fetch_bento(store: Path, image: str) -> Path:
-    """The folder of a stored Bento, verified file by file."""
+    """The folder of a released Bento, verified file by file; out of the registry if the store does not have it."""
     match = IMAGE_PATTERN.match(image)
-    if match is None:
+    if match:
+        return _verified(store, match["name"], match["digest"], image)
+    published = PUBLISHED_PATTERN.match(image)
+    if published is None:
         raise NotInThisStore(
-            f"{image!r} is no Bento of the embedded store; expected {STORE_NAME}/<use case>@sha256:<hex>"
+            f"{image!r} is no Bento; expected {STORE_NAME}/<use case>@sha256:<hex>, or an image in a registry"
         )
-    name, digest = match["name"], match["digest"]
+    return _fetch_published(store, published["name"], published["digest"], image)
+
+
+def publish_bento(usecase: str, bento: PackedBento, settings: Settings) -> "Published":
+    """Push a packed Bento as an image `<images>/<use case>@sha256:…` and keep its manifest beside the Bento."""
+    from pipelines.images.publish import REVISION, SOURCE, BentoFolder, publish
+
+    folder = fetch_bento(settings.bentos, bento.image)
+    provenance = Provenance.read(folder / "src" / "model" / PROVENANCE_FILE)
+    said = {f"mlops-blueprint/{key}": value for key, value in provenance.model_dump(exclude={"created"}).items()}
+    said |= {BENTO_DIGEST: bento.image.rsplit("@", 1)[1], REVISION: provenance.code}
+    if source := _web_address(settings.remote):
+        said[SOURCE] = source
+    content = BentoFolder(
+        folder=folder,
+        files=list(_by_path(checksums(folder))),
+        name=usecase,
+        version=bento.tag.split(":", 1)[1],
+        created=provenance.created,
+        annotations=said,
+    )
+    published = publish(content, f"{settings.images}/{usecase}", settings.base_image)
+    digest = published.image.rsplit(":", 1)[1]
+    write_atomically(_manifest_file(settings.bentos, usecase, digest), published.manifest.decode())
+    return published
+
+
+def _web_address(remote: str) -> str | None:
+    """A Git remote's address without login, if it has one that others can open."""
+    if scp := re.fullmatch(r"[\w.-]+@([\w.-]+\.[\w-]+):(\S+)", remote):
+        return f"https://{scp[1]}/{scp[2]}"
+    parts = urlsplit(remote)
+    if parts.scheme in {"http", "https"} and parts.hostname:
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+    return None
+
+
+def _fetch_published(store: Path, name: str, digest: str, image: str) -> Path:
+    """By way of the image's manifest, here or in the registry, to the Bento, here or in the registry."""
+    from pipelines.images.errors import ImageMissing
+    from pipelines.images.pull import annotations, pull_bento, read_manifest
+
+    file = _manifest_file(store, name, digest)
+    store.mkdir(parents=True, exist_ok=True)
+    known = file.read_bytes() if file.is_file() else b""
+    try:
+        if _sha256(known) != digest:
+            known = read_manifest(image)
+            write_atomically(file, known.decode())
+        inside = annotations(known, image).get(BENTO_DIGEST, "").removeprefix("sha256:")
+        if not re.fullmatch(r"[0-9a-f]{64}", inside):
+            raise NotInThisStore(f"{image} says nothing of a Bento inside; it has no annotation {BENTO_DIGEST}")
+        if not (store / name / inside).is_dir():
+            with tempfile.TemporaryDirectory(dir=store, prefix=".pulling-") as scratch:
+                pull_bento(image, Path(scratch) / "bento")
+                found = _put(Path(scratch) / "bento", name, store)
+            if found != inside:
+                raise BentoCorrupted(f"{image} holds the Bento {found[:12]}, but says that it is {inside[:12]}")
+    except ImageMissing as error:
+        raise BentoMissing(error.message, hint=f"run `mlops run {name}` again to pack a new version") from None
+    return _verified(store, name, inside, image)
+
+
+def _verified(store: Path, name: str, digest: str, image: str) -> Path:
     folder, sums = store / name / digest, store / name / f"{digest}.sums"
     if not folder.is_dir() or not sums.is_file():
         raise BentoMissing(f"{image} is not in {store}", hint=f"run `mlops run {name}` again to pack a new version")
@@ -148,7 +230,12 @@ def _build(provenance: Provenance, context: Path, home: Path) -> Path:
 def _keep(built: Path, name: str, tag: str, store: Path) -> PackedBento:
     for cache in list(built.rglob("__pycache__")):
         shutil.rmtree(cache)
-    listing = checksums(built)
+    return PackedBento(tag=tag, image=f"{STORE_NAME}/{name}@sha256:{_put(built, name, store)}")
+
+
+def _put(bento: Path, name: str, store: Path) -> str:
+    """Copy a Bento into the store under its digest, whole or not at all."""
+    listing = checksums(bento)
     digest = _sha256(listing.encode())
     target = store / name / digest
     if not target.exists():
@@ -157,9 +244,13 @@ def _keep(built: Path, name: str, tag: str, store: Path) -> PackedBento:
         sums.write_text(listing, encoding="utf-8")
         with tempfile.TemporaryDirectory(dir=store, prefix=".packing-") as scratch:
             whole = Path(scratch) / digest
-            shutil.copytree(built, whole)
+            shutil.copytree(bento, whole)
             whole.rename(target)
-    return PackedBento(tag=tag, image=f"{STORE_NAME}/{name}@sha256:{digest}")
+    return digest
+
+
+def _manifest_file(store: Path, name: str, digest: str) -> Path:
+    return store / name / f"{digest}.manifest.json"
 
 
 def _sha256(content: bytes) -> str:
