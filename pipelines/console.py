@@ -19,6 +19,7 @@ OUTCOME_STYLE = {
     "rejected": "yellow",
     "running": "cyan",
     "interrupted": "yellow",
+    "down": "yellow",
     "failed": "red",
 }
 

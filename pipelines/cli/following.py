@@ -8,7 +8,13 @@ def await_rollout(settings: Settings, timeline: Timeline, name: str, environment
     """Follow the commit until its model answers, when a platform of this machine serves it."""
     from pipelines.embedded.platform import status as platform_status
     from pipelines.embedded.platform import wait_for
+    from pipelines.embedded.records import SERVED
 
+    if environment not in SERVED:
+        timeline.console.print(
+            f"  {environment} is served by a cluster; the platform of this machine serves the others"
+        )
+        return
     if not platform_status(settings).running:
         timeline.console.print("  the platform is down: `mlops up` starts it and serves what is released")
         return

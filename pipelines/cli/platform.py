@@ -70,7 +70,8 @@ def _print_status(settings: Settings, status: Any) -> None:
     if status.running:
         console.print(f"platform up, pid {status.pid}, state in {settings.home}")
     else:
-        console.print(f"platform down (`mlops up` starts it), state in {settings.home}")
+        what = "serves what is released" if status.models else "starts it"
+        console.print(f"platform down (`mlops up` {what}), state in {settings.home}")
     rows = [[m.usecase, m.environment, m.bento, m.state, (m.commit or "")[:9], m.url, m.problem] for m in status.models]
     if rows:
         console.print(table("models", ["use case", "environment", "bento", "state", "commit", "url", "problem"], rows))

@@ -1,9 +1,10 @@
-"""Whether a branch has moved, asked five times a second."""
+"""What a branch's head is, asked five times a second, and which of its commits released something."""
 
 import time
 from pathlib import Path
 
 from pipelines.release.git import Repository
+from pipelines.release.release import Release, release_path
 
 REMOTE_SECONDS = 5.0
 
@@ -33,3 +34,10 @@ class Head:
         except (OSError, ValueError):
             return None
         return text if len(text) >= 40 and all(digit in "0123456789abcdef" for digit in text) else None
+
+
+def commit_of(repository: Repository, release: Release, environment: str) -> str:
+    """The commit that released this: the last that says so; merges only carry it on."""
+    commits = repository.log(release_path(release.usecase, environment), limit=20)
+    named = (commit.sha for commit in commits if commit.trailers.get("Bento") == release.bento)
+    return next(named, commits[0].sha)

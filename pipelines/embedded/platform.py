@@ -86,8 +86,8 @@ def down(settings: Settings) -> bool:
 
 
 def status(settings: Settings) -> PlatformStatus:
-    """What runs now, and what should but does not."""
-    return platform_status(settings.home)
+    """What runs now, and what should but does not; what is released, when nothing runs."""
+    return platform_status(settings)
 
 
 def _require_writable(home: Path) -> None:

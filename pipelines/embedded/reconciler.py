@@ -14,10 +14,11 @@ import time
 from types import FrameType
 
 from pipelines.embedded.control import Supervisor, Watched
-from pipelines.embedded.head import Head
+from pipelines.embedded.head import Head, commit_of
 from pipelines.embedded.ports import Ports
 from pipelines.embedded.records import (
     RECONCILER_FILE,
+    SERVED,
     Failure,
     Outcome,
     ReconcilerState,
@@ -36,7 +37,6 @@ from pipelines.settings import Settings
 
 POLL_SECONDS = 0.2
 TIDY_SECONDS = 1.0
-SERVED = ("staging", "production")
 FIRST_RETRY_SECONDS = 30.0
 LONGEST_RETRY_SECONDS = 300.0
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]*$")
@@ -99,7 +99,7 @@ class Reconciler:
                 problems[release_path(usecase, environment)] = f"apps/{usecase}: {NAME_RULE}"
             elif environment in SERVED:
                 target = Target(usecase=usecase, environment=environment)
-                wanted[target] = (release, self._commit_of(release, usecase, environment))
+                wanted[target] = (release, commit_of(self.releases.repository, release, environment))
         # A file that cannot be read says nothing about its model: what runs stays.
         for path in problems:
             _, usecase, environment, _ = path.split("/")
@@ -114,12 +114,6 @@ class Reconciler:
                 self._last_commit = head
                 self.failures = {t: f.model_copy(update={"retry_at": 0.0}) for t, f in self.failures.items()}
         log(f"commit {head[:9]}: {len(wanted)} releases")
-
-    def _commit_of(self, release: Release, usecase: str, environment: str) -> str:
-        """The commit that released this: the last that says so; merges only carry it on."""
-        commits = self.releases.repository.log(release_path(usecase, environment), limit=20)
-        named = (commit.sha for commit in commits if commit.trailers.get("Bento") == release.bento)
-        return next(named, commits[0].sha)
 
     def _act(self) -> None:
         """Begin what is missing, stop what is no longer released."""

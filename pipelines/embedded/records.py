@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pipelines.documents import Document
 from pipelines.release.release import Release
 
+SERVED = ("staging", "production")  # environments; `local` is a cluster's
 RECONCILER_FILE = "reconciler.json"
 ROLLOUTS_FILE = "rollouts.jsonl"
 

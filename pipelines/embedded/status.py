@@ -5,17 +5,24 @@ from typing import Literal
 
 from pipelines.documents import Document
 from pipelines.embedded.control import RECONCILER, Supervisor, Watched
-from pipelines.embedded.records import Deployed, Failure, ReconcilerState, RunFiles, Target, run_folder
+from pipelines.embedded.head import commit_of
+from pipelines.embedded.records import SERVED, Deployed, Failure, ReconcilerState, RunFiles, Target, run_folder
 from pipelines.errors import MlopsError
+from pipelines.release.releases import open_releases
+from pipelines.settings import Settings
 
 MLFLOW = "mlflow"
 
-ModelState = Literal["serving", "starting", "restarting", "failed"]
+ModelState = Literal["serving", "starting", "restarting", "failed", "down"]
 
 
 class ModelStatus(Document):
-    """One target. `state`: serving; starting (its first server is on its way); restarting (it crashed); failed (nothing
-    serves it). `problem` says why a newer version does not serve. `since`: seconds since 1970."""
+    """One target.
+
+    `state`: serving; starting (its first server is on its way); restarting (it crashed); failed (nothing serves it);
+    down (released, but the platform does not run). `problem` says why a newer version does not serve. `since`: seconds
+    since 1970.
+    """
 
     usecase: str
     environment: str
@@ -41,12 +48,13 @@ class PlatformStatus(Document):
     problems: list[str] = []
 
 
-def platform_status(home: Path) -> PlatformStatus:
-    """Ask the supervisor and read what the reconciler wrote down."""
+def platform_status(settings: Settings) -> PlatformStatus:
+    """Ask the supervisor and read what the reconciler wrote down; when nothing runs, ask Git what is released."""
+    home = settings.home
     supervisor = Supervisor(home)
     info = supervisor.info
     if info is None:
-        return PlatformStatus(running=False)
+        return _at_rest(settings)
     told = ReconcilerState.of(home)
     problems = list(told.problems)
     try:
@@ -66,6 +74,31 @@ def platform_status(home: Path) -> PlatformStatus:
         mlflow=url,
         problems=problems,
     )
+
+
+def _at_rest(settings: Settings) -> PlatformStatus:
+    """What `mlops up` would serve."""
+    if settings.remote == str(settings.home / "origin.git") and not Path(settings.remote).exists():
+        return PlatformStatus(running=False)
+    releases = open_releases(settings)
+    try:
+        head = releases.repository.fetch()
+        found, unreadable = releases.all(head)
+    except MlopsError as error:
+        return PlatformStatus(running=False, problems=[error.message])
+    models = [
+        ModelStatus(
+            usecase=usecase,
+            environment=environment,
+            state="down",
+            bento=release.bento,
+            model=release.model,
+            commit=commit_of(releases.repository, release, environment),
+        )
+        for (usecase, environment), release in sorted(found.items())
+        if environment in SERVED
+    ]
+    return PlatformStatus(running=False, commit=head, models=models, problems=sorted(unreadable.values()))
 
 
 def _models(files: RunFiles, told: ReconcilerState, watched: dict[str, Watched]) -> list[ModelStatus]:

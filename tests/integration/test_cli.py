@@ -10,7 +10,15 @@ import yaml
 from click.testing import CliRunner, Result
 
 from pipelines.cli import main
+from pipelines.cli.following import await_rollout
+from pipelines.console import Timeline, make_console
+from pipelines.release.release import Release
+from pipelines.release.releases import open_releases
 from tests.pipeline_cases import MODEL_PY, NAME, USECASE
+
+RELEASE = Release(
+    bento="tiny:1", image=f"bentos/tiny@sha256:{'0' * 64}", model="tiny/1", run="r" * 32, data="d" * 12, code="c" * 40
+)
 
 
 @pytest.fixture
@@ -141,6 +149,24 @@ def test_status_without_a_platform(mlops):
     told = json.loads(mlops("status", "--json").stdout)
     assert told == {"platform": {**told["platform"], "running": False, "models": []}, "runs": []}
     assert "nothing runs" in mlops("down").stdout
+
+
+def test_status_lists_what_is_released_while_the_platform_is_down(lab, mlops, monkeypatch):
+    commit = open_releases(lab.settings).bump(NAME, "staging", RELEASE, "a test")
+    said = mlops("status").stdout
+    assert "platform down (`mlops up` serves what is released)" in said
+    row = next(line for line in said.splitlines() if line.startswith(NAME))
+    assert row.split() == [NAME, "staging", "tiny:1", "down", commit[:9], "-", "-"]
+    monkeypatch.setenv("MLOPS_REMOTE", str(lab.root / "nowhere.git"))
+    away = mlops("status")
+    assert away.exit_code == 0
+    assert "problem " in away.stdout
+    assert "nowhere.git" in away.stdout
+
+
+def test_nobody_waits_for_an_environment_that_this_machine_does_not_serve(lab, capsys):
+    await_rollout(lab.settings, Timeline(make_console()), NAME, "local", "0" * 40)
+    assert "local is served by a cluster" in capsys.readouterr().out
 
 
 @pytest.mark.slow

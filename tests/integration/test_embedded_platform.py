@@ -52,7 +52,11 @@ def test_up_and_down_can_be_said_twice_and_bring_back_what_is_released(platform:
     assert platform.down()
     assert not platform.down()
     assert not any(_alive(process) for process in processes)
-    assert not status(platform.settings).running
+    at_rest = status(platform.settings)
+    assert not at_rest.running
+    (model,) = at_rest.models
+    assert (model.state, model.bento, model.model, model.commit) == ("down", "tiny-table:1", "tiny-table/1", commit)
+    assert (model.url, model.pid, at_rest.problems) == (None, None, [])
     again = platform.up()
     assert [(m.bento, m.url, m.state) for m in again.models] == [("tiny-table:1", url, "serving")]
     assert platform.serving() == "tiny-table:1"
