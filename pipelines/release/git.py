@@ -16,15 +16,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.errors import MlopsError
+from pipelines.release.access import Access
+from pipelines.release.refusals import BranchMissing, PushDenied, RemoteUnreachable, explain, may_pass
+
+__all__ = ["BranchMissing", "GitFailed", "GitMissing", "PushDenied", "PushRejected", "RemoteUnreachable", "Repository"]
 
 ATTEMPTS = 12
+SECOND_CHANCES = 3
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 TIMEOUT_SECONDS = 60
-AUTHOR = {"name": "mlops", "email": "mlops@localhost"}
+REMOTE_TIMEOUT_SECONDS = 600  # a first fetch brings the whole history; a stalled line is given up after 30 s
+STALLED = {"GIT_HTTP_LOW_SPEED_LIMIT": "1000", "GIT_HTTP_LOW_SPEED_TIME": "30"}
 SEPARATOR, END = "\x1f", "\x1e"
 
 Files = Mapping[str, str | None]
+Change = Callable[["Tree"], tuple[Files, str] | None]
 
 
 class GitMissing(MlopsError):
@@ -33,18 +40,6 @@ class GitMissing(MlopsError):
 
 class GitFailed(MlopsError):
     """A git command failed in a way that has no error of its own."""
-
-
-class RemoteUnreachable(MlopsError):
-    """The remote repository is not there, or does not answer."""
-
-
-class BranchMissing(MlopsError):
-    """The remote repository has no such branch."""
-
-
-class PushDenied(MlopsError):
-    """The remote refused the push: no permission, a hook, a protected branch."""
 
 
 class PushRejected(MlopsError):
@@ -83,6 +78,7 @@ def run_git(
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
     check: bool = True,
+    timeout: float = TIMEOUT_SECONDS,
 ) -> subprocess.CompletedProcess[str]:
     """Run git without a terminal, hooks or signing of this machine's user."""
     command = ["git", "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", *arguments]
@@ -98,13 +94,13 @@ def run_git(
             env=environment,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_SECONDS,
+            timeout=timeout,
             check=False,
         )
     except FileNotFoundError:
         raise GitMissing("the program git is not installed", hint="sudo apt-get install git") from None
     except subprocess.TimeoutExpired:
-        raise RemoteUnreachable(f"git {arguments[0]} did not end within {TIMEOUT_SECONDS} s") from None
+        raise RemoteUnreachable(f"git {arguments[0]} did not end within {timeout:.0f} s") from None
     if check and done.returncode != 0:
         raise GitFailed(f"git {arguments[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
     return done
@@ -113,7 +109,7 @@ def run_git(
 class Repository:
     """One branch of a remote repository (a path or any URL git knows), seen through a private bare cache.
 
-    A token in MLOPS_GIT_TOKEN is handed to https remotes through the environment of git, never by an argument.
+    Name, token and key are those of `pipelines.release.access`.
     """
 
     def __init__(self, remote: str, branch: str, cache: Path) -> None:
@@ -126,10 +122,11 @@ class Repository:
         done = self._remote(["ls-remote", self.remote, f"refs/heads/{self.branch}"], cwd=None)
         return done.stdout.split()[0] if done.stdout.strip() else None
 
-    def fetch(self) -> str:
-        """Bring the branch into the cache; gives its commit."""
+    def fetch(self, branch: str | None = None) -> str:
+        """Bring the branch (default: the main one) into the cache; gives its commit."""
         self._ensure_cache()
-        ref = f"+refs/heads/{self.branch}:{self._tracking}"
+        tracking = f"refs/remotes/upstream/{branch or self.branch}"
+        ref = f"+refs/heads/{branch or self.branch}:{tracking}"
         for _ in range(ATTEMPTS):
             # --update-shallow: an origin made from a shallow clone is one itself.
             options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow"]
@@ -140,9 +137,9 @@ class Repository:
             time.sleep(FIRST_PAUSE * random.random())  # noqa: S311 - jitter
         if done.returncode != 0:
             if "couldn't find remote ref" in done.stderr:
-                raise BranchMissing(f"{self.remote} has no branch {self.branch!r}")
-            self._explain(done)
-        return self._git(["rev-parse", self._tracking]).stdout.strip()
+                raise BranchMissing(f"{self.remote} has no branch {branch or self.branch!r}")
+            raise explain(self.remote, done.stderr, writing=False)
+        return self._git(["rev-parse", tracking]).stdout.strip()
 
     def read(self, path: str, at: str | None = None) -> str | None:
         """A file's text at a commit (default: the last one fetched), None when it is not there."""
@@ -158,53 +155,64 @@ class Repository:
 
     def log(self, path: str | None = None, at: str | None = None, limit: int | None = None) -> list[Commit]:
         """The commits that changed the path (or all), newest first."""
-        form = SEPARATOR.join(["%H", "%ct", "%an", "%s", "%(trailers:only,unfold)"]) + END
-        # --full-history: a merge that keeps one side's file must not hide the commit that wrote it.
-        arguments = ["log", f"--format={form}", *([f"-{limit}"] if limit else []), at or self._tracking]
-        if path:
-            arguments += ["--", path]
-        return [_parse_commit(entry) for entry in self._git(arguments).stdout.split(END) if entry.strip()]
+        form = SEPARATOR.join(["%H", "%P", "%ct", "%an", "%s", "%(trailers:only,unfold)"]) + END
+        start = at or self._tracking
+        # --full-history: a merge that keeps one side's file must not hide the commits that wrote the other.
+        where = ["--full-history", start, "--", path] if path else [start]
+        listed = self._git(["log", f"--format={form}", *([f"-{limit}"] if limit else []), *where]).stdout.split(END)
+        commits = [_parse_commit(entry) for entry in listed if entry.strip()]
+        if not path or all(len(parents) < 2 for _, parents in commits):
+            return [commit for commit, _ in commits]
+        writing = self._merges_that_write(start, path)
+        return [commit for commit, parents in commits if len(parents) < 2 or commit.sha in writing]
+
+    def _merges_that_write(self, start: str, path: str) -> set[str]:
+        """Merges whose file is that of none of their parents; others only carry a commit that is listed itself."""
+        asked = ["log", "--full-history", "--merges", "-c", "--name-only", "--format=%x1e%H", start, "--", path]
+        found = (entry.split() for entry in self._git(asked).stdout.split(END))
+        return {words[0] for words in found if len(words) > 1}
 
     def diff(self, old: str, new: str) -> str:
         return self._git(["diff", "--no-color", old, new]).stdout
 
-    def commit(
-        self,
-        change: Callable[[Tree], tuple[Files, str] | None],
-        *,
-        branch: str | None = None,
-        parents: Callable[[Tree], list[str]] | None = None,
-    ) -> str | None:
+    def commit(self, change: Change) -> str | None:
         """Fetch, ask `change` for new contents and message at that commit, commit, push; again if others were faster.
 
         `change` gives None, or the contents that are there already, for "nothing to do": then no commit is made. A
-        content of None removes the file. With `branch` the commit goes to that branch, anew on top of the main one.
+        content of None removes the file.
         """
-        target = branch or self.branch
-        pause = FIRST_PAUSE
-        for _ in range(ATTEMPTS):
+        made = None
+        for _ in _attempts(self.remote, self.branch):
             head = self.fetch()
-            tree = Tree(self, head)
-            asked = change(tree)
-            if asked is None:
+            if made and self._contains(head, made):
+                return made  # the push had landed, and only the answer to it was lost
+            asked = change(Tree(self, head))
+            files = {path: text for path, text in asked[0].items() if self.read(path, head) != text} if asked else {}
+            if asked is None or not files:
                 return None
-            files, message = asked
-            files = {path: text for path, text in files.items() if self.read(path, head) != text}
-            if not files:
-                return None
-            made = self._make_commit(head, files, message, parents(tree) if parents else [head])
-            if self._push(made, target, force=branch is not None):
+            made = self._make_commit(head, files, asked[1], [head])
+            if self._push(made, self.branch):
                 return made
-            time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter
-            pause = min(pause * 2, LONGEST_PAUSE)
-        raise PushRejected(
-            f"{self.remote} got other commits on {target} before ours {ATTEMPTS} times in a row",
-            hint="try again; if it goes on, look for a process that pushes all the time",
-        )
+        raise AssertionError  # _attempts has raised
+
+    def propose(self, change: Change, branch: str) -> str:
+        """Put the change as one commit on a branch of its own; a branch that proposes just this stays as it is."""
+        for _ in _attempts(self.remote, branch):
+            head, before = self.fetch(), self._branch(branch)
+            asked = change(Tree(self, head))
+            if asked is None:
+                raise ValueError("a proposal must propose something")
+            files, message = asked
+            if before and self._proposes(before, head, files, message):
+                return before
+            made = self._make_commit(head, files, message, [head])
+            if self._push(made, branch, instead_of=before or ""):
+                return made
+        raise AssertionError  # _attempts has raised
 
     def push_ref(self, sha: str, branch: str) -> bool:
         """Move a branch of the remote forward to a commit of the cache; False when others were faster."""
-        return self._push(sha, branch, force=False)
+        return self._push(sha, branch)
 
     def delete_branch(self, branch: str) -> None:
         self._remote(["push", "--quiet", self.remote, f":refs/heads/{branch}"], check=False)
@@ -226,15 +234,44 @@ class Repository:
         return self.make_commit_of_tree(tree, parents, message)
 
     def make_commit_of_tree(self, tree: str, parents: list[str], message: str) -> str:
-        identity = {
-            f"GIT_{role}_{key.upper()}": value for role in ("AUTHOR", "COMMITTER") for key, value in AUTHOR.items()
-        }
-        arguments = ["commit-tree", tree, *(part for parent in parents for part in ("-p", parent))]
-        return self._git(arguments, stdin=message, env=identity).stdout.strip()
+        access = Access.load()
+        sign = ["-S"] if access.is_somebody and self._signs() else []
+        arguments = ["commit-tree", *sign, tree, *(part for parent in parents for part in ("-p", parent))]
+        return self._git(arguments, stdin=message, env=access.identity()).stdout.strip()
 
-    def _push(self, sha: str, branch: str, force: bool) -> bool:
-        refspec = f"{'+' if force else ''}{sha}:refs/heads/{branch}"
-        done = self._remote(["push", "--quiet", "--porcelain", self.remote, refspec], check=False)
+    def _signs(self) -> bool:
+        """Whether git config says that commits are signed; who signs, and with what, stands there too."""
+        asked = ["config", "--type=bool", "--get", "commit.gpgsign"]
+        # Not by run_git, which switches signing off for git's own commands.
+        done = subprocess.run(["git", *asked], cwd=self.cache, capture_output=True, text=True, check=False)
+        return done.stdout.strip() == "true"
+
+    def _branch(self, branch: str) -> str | None:
+        """Another branch's commit, brought into the cache; None when the remote has no such branch."""
+        try:
+            return self.fetch(branch)
+        except BranchMissing:
+            return None
+
+    def _contains(self, head: str, commit: str) -> bool:
+        return self._git(["merge-base", "--is-ancestor", commit, head], check=False).returncode == 0
+
+    def _proposes(self, before: str, head: str, files: Files, message: str) -> bool:
+        """Whether merging `before` would change just these files, and from what the main branch has now."""
+        found = self._git(["merge-base", before, head], check=False).stdout.strip()
+        if not found or self._git(["log", "-1", "--format=%B", before]).stdout.strip() != message.strip():
+            return False
+        changed = self._git(["diff", "--name-only", "-z", found, before]).stdout
+        return {path for path in changed.split("\0") if path} == set(files) and all(
+            self.read(path, before) == text and self.read(path, found) == self.read(path, head)
+            for path, text in files.items()
+        )
+
+    def _push(self, sha: str, branch: str, instead_of: str | None = None) -> bool:
+        """False when others were faster. With `instead_of` the branch is set anew, if that is what it still is."""
+        lease = [] if instead_of is None else [f"--force-with-lease=refs/heads/{branch}:{instead_of}"]
+        refspec = f"{sha}:refs/heads/{branch}"
+        done = self._remote(["push", "--quiet", "--porcelain", *lease, self.remote, refspec], check=False)
         if done.returncode == 0:
             return True
         told = done.stdout + done.stderr
@@ -248,8 +285,7 @@ class Repository:
         )
         if any(reason in told for reason in lost_the_race):
             return False
-        self._explain(done)
-        return False
+        raise explain(self.remote, told, writing=True)
 
     @property
     def _tracking(self) -> str:
@@ -280,51 +316,44 @@ class Repository:
         self, arguments: list[str], *, cwd: Path | None = Path(), check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """A command that talks to the remote; its failures are told as what they mean."""
-        with _token_environment() as env:
-            done = run_git(arguments, cwd=self.cache if cwd is not None else None, env=env, check=False)
+        access = Access.load()
+        pause = 1.0
+        for chance in range(SECOND_CHANCES):
+            with access.environment(self.remote) as env:
+                done = run_git(
+                    arguments,
+                    cwd=self.cache if cwd is not None else None,
+                    env={**STALLED, **env},
+                    check=False,
+                    timeout=REMOTE_TIMEOUT_SECONDS,
+                )
+            done.stderr, done.stdout = access.without_token(done.stderr), access.without_token(done.stdout)
+            if done.returncode == 0 or chance == SECOND_CHANCES - 1 or not may_pass(done.stderr):
+                break
+            time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter
+            pause *= 2
         if check and done.returncode != 0:
-            self._explain(done)
+            raise explain(self.remote, done.stderr + done.stdout, writing=arguments[0] == "push")
         return done
 
-    def _explain(self, done: subprocess.CompletedProcess[str]) -> None:
-        lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        told = "; ".join(lines)
-        denied = (
-            "permission",
-            "denied",
-            "Authentication",
-            "declined",
-            "protected",
-            "could not read Username",
-            "403",
-            "401",
-        )
-        if any(word in told for word in denied):
-            raise PushDenied(
-                f"{self.remote} refused: {told}",
-                hint="look at the hook or branch protection, and at the SSH key or MLOPS_GIT_TOKEN used here",
-            )
-        raise RemoteUnreachable(
-            f"{self.remote} cannot be reached: {told}", hint="is MLOPS_REMOTE right and the network up?"
-        )
+
+def _attempts(remote: str, branch: str) -> Iterator[int]:
+    """Try, wait a little longer each time, and in the end give up."""
+    pause = FIRST_PAUSE
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter
+            pause = min(pause * 2, LONGEST_PAUSE)
+        yield attempt
+    raise PushRejected(
+        f"{remote} got other commits on {branch} before ours {ATTEMPTS} times in a row",
+        hint="try again; if it goes on, look for a process that pushes all the time",
+    )
 
 
-@contextlib.contextmanager
-def _token_environment() -> Iterator[dict[str, str]]:
-    """Git asks for the password by a helper that prints a variable: the token is in no argument, log or file."""
-    if not os.environ.get("MLOPS_GIT_TOKEN"):
-        yield {}
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        helper = Path(scratch) / "askpass"
-        helper.write_text(
-            '#!/bin/sh\ncase "$1" in Username*) echo x-access-token;; *) printf "%s\\n" "$MLOPS_GIT_TOKEN";; esac\n'
-        )
-        helper.chmod(0o700)
-        yield {"GIT_ASKPASS": str(helper)}
-
-
-def _parse_commit(entry: str) -> Commit:
-    sha, seconds, author, subject, trailers = entry.strip("\n").split(SEPARATOR)
+def _parse_commit(entry: str) -> tuple[Commit, list[str]]:
+    """The commit and its parents."""
+    sha, parents, seconds, author, subject, trailers = entry.strip("\n").split(SEPARATOR)
     pairs = (line.split(": ", 1) for line in trailers.splitlines() if ": " in line)
-    return Commit(sha, datetime.fromtimestamp(int(seconds), UTC), author, subject, dict(pairs))  # type: ignore[arg-type]
+    time_ = datetime.fromtimestamp(int(seconds), UTC)
+    return Commit(sha, time_, author, subject, dict(pairs)), parents.split()  # type: ignore[arg-type]

@@ -170,7 +170,7 @@ class Releases:
                 tree, usecase, target, release
             )
 
-        commit = self.repository.commit(change, branch=branch) or ""
+        commit = self.repository.propose(change, branch)
         diff = self.repository.diff(f"{commit}^", commit)
         return Promotion(usecase, branch, commit, diff, proposed[0])
 
