@@ -64,6 +64,8 @@ def step_line(record: Record) -> str:
     """`✓ train      4.1 s  sklearn Pipeline on 66,123 rows`"""
     rejected = record.tags.get("gate") == "rejected"
     mark = "[red]✗[/]" if record.event == "failed" else "[yellow]✗[/]" if rejected else "[green]✓[/]"
+    if record.event == "failed":  # why is told once, at the end, in full
+        return f"{mark} {record.step:<9}{record.seconds or 0:>6.1f} s  failed"
     first_line = record.summary.splitlines()[0] if record.summary else ""
     return f"{mark} {record.step:<9}{record.seconds or 0:>6.1f} s  {_escape(first_line)}"
 

@@ -102,7 +102,8 @@ class StepFailed(MlopsError):
     def __init__(self, error: str, step: str, folder: Path, name: str, run_id: str) -> None:
         super().__init__(
             f"{step}: {error}",
-            hint=f"the whole log is {folder / 'log.txt'}; when it is mended: `mlops run {name} --resume {run_id}`",
+            hint=f"log: {folder / 'log.txt'}; `mlops run {name} --resume {run_id}` goes on with the failed step, "
+            f"`mlops run {name}` begins anew with changed code",
         )
 
 

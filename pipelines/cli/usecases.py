@@ -30,7 +30,7 @@ def new(context: Context, name: str, template: str) -> None:
 def check(context: Context, names: tuple[str, ...]) -> None:
     """Validate use cases: usecase.yaml, its overrides, and the functions it names. All of them without NAMES."""
     from pipelines.usecase import usecase_names
-    from pipelines.usecase.check import check_usecase
+    from pipelines.usecase.check import check_usecase, told_valid
 
     settings = context.settings
     problems: list[str] = []
@@ -41,4 +41,4 @@ def check(context: Context, names: tuple[str, ...]) -> None:
         click.echo(problem, err=True)
     if problems:
         sys.exit(1)
-    make_console().print(f"{len(wanted)} use case{'s' if len(wanted) != 1 else ''} valid: {', '.join(wanted)}")
+    make_console().print(told_valid(wanted))

@@ -1,5 +1,9 @@
-"""Is a use case ready to run? Its file, its overrides in every environment, and the functions it names."""
+"""Is a use case ready to run? Its file, its overrides in every environment, and the functions it names.
 
+The data is not looked at: loading it may take minutes, and a run holds it to usecase.yaml before it trains.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.errors import MlopsError
@@ -8,6 +12,14 @@ from pipelines.usecase.code import load_function
 from pipelines.usecase.document import UsecaseInvalid
 from pipelines.usecase.load import load_usecase
 from pipelines.usecase.model import PythonSource
+
+
+def told_valid(names: Sequence[str]) -> str:
+    """What was found right, and what was not looked at."""
+    return (
+        f"{len(names)} use case{'s' if len(names) != 1 else ''} valid: {', '.join(names)}\n"
+        "  not looked at: the data and its columns; `mlops run` checks them before it trains"
+    )
 
 
 def check_usecase(root: Path, name: str) -> list[str]:

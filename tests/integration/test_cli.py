@@ -51,6 +51,7 @@ def test_a_valid_checkout_is_said_to_be(mlops):
     result = mlops("check")
     assert result.exit_code == 0
     assert "1 use case valid: tiny" in result.stdout
+    assert "not looked at: the data and its columns" in result.stdout
 
 
 def test_a_typo_is_told_with_file_line_key_and_what_is_allowed(lab, mlops):
@@ -167,6 +168,19 @@ def test_status_lists_what_is_released_while_the_platform_is_down(lab, mlops, mo
 def test_nobody_waits_for_an_environment_that_this_machine_does_not_serve(lab, capsys):
     await_rollout(lab.settings, Timeline(make_console()), NAME, "local", "0" * 40)
     assert "local is served by a cluster" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_data_that_does_not_fit_is_told_once_and_in_full(lab, mlops):
+    values = copy.deepcopy(USECASE)
+    values["data"]["features"]["colour"] = {"type": "category"}
+    lab.write_usecase(values)
+    result = mlops("run", NAME)
+    assert result.exit_code == 1
+    assert result.output.count("the source has no column 'colour'; columns there: size, kind, big, when") == 1
+    assert "✗ snapshot" in result.stdout
+    assert "failed in step snapshot" in result.stdout
+    assert "--resume tiny-20" in result.stderr
 
 
 @pytest.mark.slow
