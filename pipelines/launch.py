@@ -49,6 +49,14 @@ def start(settings: Settings, request: RunRequest, timeline: Timeline) -> Run:
     """Run the pipeline on this machine and show its steps."""
     from pipelines.runners import local
 
+    require_startable(settings, request)
+    return local.run(settings, request, lambda record: timeline.record(request.usecase, record))
+
+
+def require_startable(settings: Settings, request: RunRequest) -> None:
+    """Refuse a request that this use case cannot fulfil, and a second run beside one that is under way."""
+    from pipelines.runners.local import require_free
+
     usecase = load_usecase(settings.root, request.usecase, request.environment)
     if request.as_of and not _knows_time(usecase):
         raise AsOfWithoutTime(
@@ -62,7 +70,7 @@ def start(settings: Settings, request: RunRequest, timeline: Timeline) -> Run:
             f"{strangers[0]!r} is no training parameter of {request.usecase}; it has: {', '.join(known) or 'none'}",
             hint=f"they stand under training.params in apps/{request.usecase}/usecase.yaml",
         )
-    return local.run(settings, request, lambda record: timeline.record(request.usecase, record))
+    require_free(settings, request.usecase)
 
 
 def resume_request(settings: Settings, run_id: str, usecase: str, code: str) -> RunRequest:

@@ -52,7 +52,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     Exit status: 0 released or unchanged, 3 rejected by the gate, 1 failed.
     """
-    from pipelines.launch import prepare, resume_request, start
+    from pipelines.launch import prepare, require_startable, resume_request, start
     from pipelines.request import RunRequest, new_run_id
 
     settings = context.settings
@@ -78,6 +78,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
             replace_champion=replace_champion,
             force=force,
         )
+    require_startable(settings, request)
     timeline = Timeline(make_console())
     known = f" as of {request.as_of:%Y-%m-%d}" if request.as_of else ""
     timeline.say(f"run {request.run_id}{known}")

@@ -39,10 +39,7 @@ def run(settings: Settings, request: RunRequest, on_record: OnRecord) -> Run:
     Called again with the run id of an interrupted run, it goes on after the last finished step.
     """
     folder = settings.runs / request.run_id
-    if is_locked(lock_path(settings.runs, request.usecase)):
-        raise RunInProgress(
-            f"a run of {request.usecase} is under way", hint="`mlops status` shows it; wait for it or stop it"
-        )
+    require_free(settings, request.usecase)
     folder.mkdir(parents=True, exist_ok=True)
     request.write(folder / REQUEST_FILE)
     publisher = _Publisher(settings)
@@ -72,6 +69,12 @@ def run(settings: Settings, request: RunRequest, on_record: OnRecord) -> Run:
             hint=f"log: {folder / LOG_FILE}; `mlops run {request.usecase} --resume {request.run_id}` goes on",
         )
     return result
+
+
+def require_free(settings: Settings, usecase: str) -> None:
+    """Raises RunInProgress."""
+    if is_locked(lock_path(settings.runs, usecase)):
+        raise RunInProgress(f"a run of {usecase} is under way", hint="`mlops status` shows it; wait for it or stop it")
 
 
 def _environment(settings: Settings, request: RunRequest) -> dict[str, str]:

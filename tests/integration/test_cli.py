@@ -8,12 +8,14 @@ import stat
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from filelock import FileLock
 
 from pipelines.cli import main
 from pipelines.cli.following import await_rollout
 from pipelines.console import Timeline, make_console
 from pipelines.release.release import Release
 from pipelines.release.releases import open_releases
+from pipelines.runs import lock_path
 from tests.pipeline_cases import MODEL_PY, NAME, USECASE
 
 RELEASE = Release(
@@ -85,6 +87,7 @@ def test_an_unknown_parameter_lists_those_there_are(mlops):
     result = mlops("run", NAME, "--param", "trees=3")
     assert result.exit_code == 1
     assert "'trees' is no training parameter of tiny; it has: C" in result.stderr
+    assert result.stdout == "", "no run is announced that does not begin"
     assert mlops("run", NAME, "--param", "nonsense").exit_code == 2
 
 
@@ -96,6 +99,17 @@ def test_a_date_for_data_that_has_no_time_is_refused(lab, mlops):
     result = mlops("run", NAME, "--as-of", "2026-01-10")
     assert result.exit_code == 1
     assert "no data.time" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_second_run_beside_one_that_is_under_way_is_refused(lab, mlops):
+    lab.settings.runs.mkdir(parents=True)
+    with FileLock(lock_path(lab.settings.runs, NAME)):
+        result = mlops("run", NAME)
+    assert result.exit_code == 1
+    assert "a run of tiny is under way" in result.stderr
+    assert result.stdout == ""
+    assert not list(lab.settings.runs.glob("tiny-*"))
 
 
 def test_production_is_only_reached_by_promotion(mlops):
