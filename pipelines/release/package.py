@@ -72,7 +72,7 @@ def pack(usecase: UseCase, model: Path, provenance: Provenance, store: Path) -> 
     with tempfile.TemporaryDirectory(prefix="packing-") as scratch:
         context = _build_context(usecase, model, provenance, Path(scratch) / "context")
         built = _build(provenance, context, Path(scratch) / "home")
-        return _keep(built, usecase.name, provenance.bento, store)
+        return keep(built, usecase.name, provenance.bento, store)
 
 
 def fetch_bento(store: Path, image: str) -> Path:
@@ -227,7 +227,8 @@ def _build(provenance: Provenance, context: Path, home: Path) -> Path:
     return built
 
 
-def _keep(built: Path, name: str, tag: str, store: Path) -> PackedBento:
+def keep(built: Path, name: str, tag: str, store: Path) -> PackedBento:
+    """Put a built Bento into the store, whole or not at all; the same Bento is there once."""
     for cache in list(built.rglob("__pycache__")):
         shutil.rmtree(cache)
     return PackedBento(tag=tag, image=f"{STORE_NAME}/{name}@sha256:{_put(built, name, store)}")
