@@ -16,6 +16,7 @@ from pipelines.request import RunRequest
 from pipelines.settings import Settings
 from pipelines.training.tracking import Journal, Record, TrackingUnavailable, publish
 from pipelines.usecase import UseCase, load_usecase
+from pipelines.usecase.code import raised_at
 
 if TYPE_CHECKING:
     from pipelines.release.releases import Releases
@@ -97,7 +98,7 @@ def stepping(name: str, request: Mapping[str, Any]) -> Iterator[Step]:
         step = Step(name=name, settings=settings, request=asked, usecase=usecase, started=started)
         yield step
     except Exception as error:
-        known = {**(step.remembered if step else {}), "summary": _told(error)}
+        known = {**(step.remembered if step else {}), "summary": _told(error, step)}
         now = time.time()
         journal.append(Record(step=name, event="failed", time=now, seconds=now - started, **known))
         if step and not settings.publish_later:
@@ -110,5 +111,8 @@ def stepping(name: str, request: Mapping[str, Any]) -> Iterator[Step]:
         step.publish()
 
 
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}"
+def _told(error: Exception, step: Step | None) -> str:
+    """An unforeseen error with the line of the use case's own code that it came through, where it did."""
+    if isinstance(error, MlopsError):
+        return str(error)
+    return f"{type(error).__name__}{raised_at(error, step.code) if step else ''}: {error}"

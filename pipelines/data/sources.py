@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import MlopsError
-from pipelines.usecase.code import load_function, raised_at
+from pipelines.usecase.code import kind_of, load_function, raised_at, returned
 from pipelines.usecase.model import FileSource, PythonSource, Source, SqlSource
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def to_arrow(value: Any, where: str) -> pa.Table:
     if isinstance(value, Mapping):
         return _from_arrays(value, where)
     raise LoadFailed(
-        f"{where} gave {_type_name(value)}; it must give a pyarrow.Table, a pandas.DataFrame or a dict of NumPy arrays"
+        f"{where} gave {returned(value)}; it must give a pyarrow.Table, a pandas.DataFrame or a dict of NumPy arrays"
     )
 
 
@@ -114,7 +114,7 @@ def _call_load(source: PythonSource, folder: Path) -> pa.Table:
         value = load()
     except MlopsError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LoadFailed(
             f"{source.load} raised {type(error).__name__}{raised_at(error, folder.absolute())}: {error}",
             hint="raise pipelines.data.sources.DatasetMissing with a hint where the data is not there"
@@ -147,7 +147,7 @@ def _from_arrays(columns: Mapping[str, Any], where: str) -> pa.Table:
             try:
                 arrays[str(name)] = values_to_arrow(values)
             except TypeError:
-                raise LoadFailed(f"{where}: column {name!r} is {_type_name(values)}; it must be an array") from None
+                raise LoadFailed(f"{where}: column {name!r} is {kind_of(values)}; it must be an array") from None
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         listing = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -170,8 +170,3 @@ def _stacked(cells: list[np.ndarray]) -> pa.Array:
 
 def _is_missing(value: Any) -> bool:
     return value is None or value != value or type(value).__name__ in ("NAType", "NaTType")  # noqa: PLR0124
-
-
-def _type_name(value: Any) -> str:
-    kind = type(value)
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__.partition('.')[0]}.{kind.__name__}"

@@ -18,6 +18,7 @@ from bento.signature import (
 )
 from pipelines.errors import MlopsError
 from pipelines.usecase import UseCase
+from pipelines.usecase.code import returned
 from pipelines.usecase.model import CategoryFeature, Feature, NumberFeature
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def export(model: Any, signature: Signature, path: Path) -> None:
     kind = _kind(model)
     if kind is None:
         raise NotExportable(
-            f"train() returned {type(model).__module__}.{type(model).__name__}, which cannot be exported to ONNX",
+            f"train() returned {returned(model)}, which cannot be exported to ONNX",
             hint="return a fitted Keras, scikit-learn or LightGBM model, or an onnx.ModelProto",
         )
     exporters: dict[str, Exporter] = {"keras": _from_keras, "sklearn": _from_sklearn, "onnx": lambda model, _: model}

@@ -102,7 +102,7 @@ def _call(
         return function(training, validation, params, seed)
     except MlopsError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise TrainerFailed(f"{entry} raised {type(error).__name__}{raised_at(error, code)}: {error}") from error
 
 

@@ -59,6 +59,17 @@ def raised_at(error: BaseException, folder: Path) -> str:
     return f" at {Path(frames[-1].filename).relative_to(folder)}:{frames[-1].lineno}" if frames else ""
 
 
+def returned(value: object) -> str:
+    """What a function gave back; None is mostly a forgotten `return`."""
+    return "None (is a return missing?)" if value is None else kind_of(value)
+
+
+def kind_of(value: object) -> str:
+    """The value's type as one would say it: `dict`, `numpy.ndarray`."""
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+
+
 def _module(folder: Path, file_name: str, entry: str) -> ModuleType:
     path = folder / file_name
     if not path.resolve().is_relative_to(folder.resolve()):

@@ -69,7 +69,7 @@ def test_categories_times_and_missing_numbers_of_pandas_survive(load):
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ("return None", "model.py:load gave NoneType; it must give a pyarrow.Table"),
+        ("return None", r"model.py:load gave None \(is a return missing\?\); it must give a pyarrow.Table"),
         ("return [1, 2]", "gave list;"),
         ("return np.ones(3)", "gave numpy.ndarray;"),
         ("return pd.Series([1])", "gave pandas.Series;"),

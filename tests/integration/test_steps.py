@@ -127,8 +127,10 @@ def test_a_snapshot_that_was_changed_is_not_trained_on(lab):
     ("body", "error", "told"),
     [
         ("return 1 / 0", TrainerFailed, r"model.py:train raised ZeroDivisionError at model.py:\d+: division by zero"),
-        ("return None", NotExportable, "NoneType"),
-        ("return {'weights': [1]}", NotExportable, "dict"),
+        ("train.columns['nope']", TrainerFailed, r"model.py:train raised KeyError at model.py:\d+: 'nope'"),
+        ("import sys; sys.exit('enough')", TrainerFailed, r"raised SystemExit at model.py:\d+: enough"),
+        ("return None", NotExportable, r"train\(\) returned None \(is a return missing\?\), which cannot"),
+        ("return {'weights': [1]}", NotExportable, r"train\(\) returned dict, which cannot"),
     ],
 )
 def test_a_trainer_that_fails_is_named_with_its_line(lab, body, error, told):
@@ -136,6 +138,19 @@ def test_a_trainer_that_fails_is_named_with_its_line(lab, body, error, told):
     run = Stepwise(lab).until("validate")
     with pytest.raises(error, match=told):
         run.train()
+
+
+def test_a_model_whose_own_code_fails_after_training_is_named_with_its_line(lab):
+    lab.write_model(
+        MODEL_PY.replace("    return Pipeline(", "    fitted = Pipeline(")
+        + "    fitted.predict_proba = lambda frame: frame['nope']\n    return fitted\n"
+    )
+    run = Stepwise(lab).until("validate")
+    with pytest.raises(KeyError):
+        run.train()
+    failed = Journal(lab.settings.runs / run.asked.run_id).records()[-1]
+    line = len((lab.root / "apps" / NAME / "model.py").read_text().splitlines()) - 1
+    assert failed.summary == f"KeyError at model.py:{line}: 'nope'"
 
 
 def test_a_model_that_answers_nan_is_not_a_model(lab):

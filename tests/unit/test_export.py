@@ -135,7 +135,8 @@ def test_keras_goes_the_same_way(tmp_path):
 
 @pytest.mark.parametrize("returned", [None, "a text", 42, {"model": 1}, object()])
 def test_what_is_no_model_is_refused_by_its_type(tmp_path, returned):
-    with pytest.raises(NotExportable, match=type(returned).__name__):
+    said = r"None \(is a return missing\?\)" if returned is None else type(returned).__name__
+    with pytest.raises(NotExportable, match=rf"train\(\) returned {said}, which"):
         export(returned, TABLE, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
 
