@@ -6,10 +6,10 @@ MLOPS  := $(BIN)/mlops
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status test test-fast e2e lint format lock bench clean
+.PHONY: help install demo up down status test test-fast e2e lint format lock bench plan plan-snapshots test-pulumi clean
 
 help: ## List these targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: ## Set up .venv with the locked packages
 	@.ci/install environment
@@ -48,12 +48,24 @@ format: install ## Put the code into its form
 	@$(BIN)/ruff check --fix-only -q .
 	@$(BIN)/ruff format -q .
 
-lock: install ## Resolve pyproject.toml into requirements.lock anew
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
-	  pyproject.toml --output-file requirements.lock
+lock: install ## Resolve pyproject.toml into requirements.lock anew, here and in pulumi/
+	@for folder in . pulumi; do (cd $$folder && $(abspath $(BIN))/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --all-extras --no-header pyproject.toml --output-file requirements.lock) || exit 1; done
 
 bench: install ## Measure serving, rollouts and the framework's own cost, each against its baseline
 	@for name in serving rollout steps; do $(BIN)/python -m tests.bench.bench_$$name || exit 1; done
+
+plan: ## Show what a platform is made of: make plan CLOUD=gcp ENV=staging (FORMAT=json)
+	@.ci/install pulumi
+	@cd pulumi && .venv/bin/python -m blueprint.plan --cloud $(or $(CLOUD),gcp) --env $(or $(ENV),staging) --format $(or $(FORMAT),tree)
+
+plan-snapshots: ## Rewrite the plans that pull requests show, for every stack
+	@.ci/install pulumi
+	@cd pulumi && .venv/bin/python -m blueprint.snapshots
+
+test-pulumi: ## Test the clouds: contract, policies, plans
+	@.ci/install pulumi
+	@cd pulumi && .venv/bin/python -m pytest -q
 
 clean: ## Remove what was built and the embedded platform's state (stops it first)
 	@if [ -x $(MLOPS) ]; then $(MLOPS) down; $(MLOPS) --home .mlops/demo down; fi

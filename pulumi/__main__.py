@@ -1,0 +1,5 @@
+"""`pulumi up` starts here."""
+
+from blueprint.program import run
+
+run()

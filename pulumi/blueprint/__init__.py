@@ -1,0 +1,1 @@
+"""What mlops-blueprint runs on: one Platform contract, four clouds."""
