@@ -3,6 +3,7 @@
 Each is a few calls into the rooms that know how; the demo and, later, the monitor's triggers use the same ones.
 """
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,15 @@ from pipelines.errors import MlopsError
 from pipelines.request import RunRequest
 from pipelines.runs import Run, read_run
 from pipelines.settings import Settings
-from pipelines.usecase import UseCase, load_usecase
+from pipelines.usecase import UseCase, load_usecase, usecase_names
 from pipelines.usecase.model import SqlSource
+from pipelines.usecase.strict import did_you_mean
 
 if TYPE_CHECKING:
-    from pipelines.release.releases import Promotion, Rollback
+    from pipelines.release.github import GitHub, PullRequest
+    from pipelines.release.registry import Alias
+    from pipelines.release.release import Release
+    from pipelines.release.releases import Proposal, Rollback
 
 
 class StateNotWritable(MlopsError):
@@ -28,6 +33,10 @@ class AsOfWithoutTime(MlopsError):
 
 class NotResumable(MlopsError):
     """This run cannot be gone on with here and now."""
+
+
+class UsecaseUnknown(MlopsError):
+    """Neither the checkout nor the repository has this use case."""
 
 
 class UnknownParam(MlopsError):
@@ -75,43 +84,117 @@ def require_startable(settings: Settings, request: RunRequest) -> None:
 
 def resume_request(settings: Settings, run_id: str, usecase: str, code: str) -> RunRequest:
     """The request of an earlier run, to go on with it; refused where its record would no longer be true."""
-    request = read_run(settings.runs / run_id).request
+    run = read_run(settings.runs / run_id)
+    request = run.request
+    again = f"start a new run: `mlops run {usecase}`"
     if request.usecase != usecase:
-        raise NotResumable(f"{run_id} is a run of {request.usecase}, not of {usecase}")
+        raise NotResumable(
+            f"{run_id} is a run of {request.usecase}, not of {usecase}",
+            hint=f"`mlops run {request.usecase} --resume {run_id}`",
+        )
+    if run.outcome in ("released", "unchanged"):
+        raise NotResumable(f"{run_id} is finished ({run.outcome}); there is nothing to resume", hint=again)
+    if run.outcome == "rejected":
+        raise NotResumable(
+            f"{run_id} was judged and rejected; resumed, it would come to the same verdict",
+            hint=f"`mlops show {run_id}` says why; change what it takes, then {again}",
+        )
     if request.code != code:
         raise NotResumable(
             f"the code has changed since {run_id} began: it was {request.code}, now it is {code}",
-            hint=f"a release must name the code it came from; start a new run: `mlops run {usecase}`",
+            hint=f"a release must name the code it came from; {again}",
         )
     return request
 
 
 def roll_back(settings: Settings, name: str, environment: str, reason: str) -> "Rollback":
     """Commit the release before this one, and let the registry's alias follow."""
-    from pipelines.release.registry import set_alias
     from pipelines.release.releases import open_releases
 
+    require_known(settings, name)
     done = open_releases(settings).rollback(name, environment, reason)
-    alias = "production" if environment == "production" else "champion"
-    set_alias(settings.tracking_uri, name, alias, done.restored.version)  # type: ignore[arg-type]
+    _let_alias_follow(settings, "production" if environment == "production" else "champion", done.restored)
     return done
 
 
-def propose(settings: Settings, name: str, force: bool = False) -> "Promotion":
+def propose(settings: Settings, name: str, force: bool = False) -> "Proposal":
     """Put staging's release of a use case on a branch for production."""
     from pipelines.release.releases import open_releases
 
+    require_known(settings, name)
     return open_releases(settings).propose_promotion(name, force=force)
 
 
-def merge(settings: Settings, promotion: "Promotion") -> str:
+def propose_rollback(settings: Settings, name: str, environment: str, reason: str) -> "Proposal":
+    """Put the release before this one on a branch, for an environment that only takes what was reviewed."""
+    from pipelines.release.releases import open_releases
+
+    require_known(settings, name)
+    return open_releases(settings).propose_rollback(name, environment, reason)
+
+
+def merge(settings: Settings, promotion: "Proposal") -> str:
     """Merge a promotion: from now on production runs it."""
-    from pipelines.release.registry import set_alias
     from pipelines.release.releases import open_releases
 
     commit = open_releases(settings).merge_promotion(promotion)
-    set_alias(settings.tracking_uri, promotion.release.model.split("/")[0], "production", promotion.release.version)
+    _let_alias_follow(settings, "production", promotion.release)
     return commit
+
+
+def review_place(settings: Settings) -> "GitHub | None":
+    """Where production's releases are reviewed as pull requests; None where they are merged from here."""
+    from pipelines.release.github import GitHub
+
+    return GitHub.of(settings)
+
+
+def request_review(settings: Settings, github: "GitHub", proposal: "Proposal") -> "PullRequest":
+    """Open the proposal's pull request, or bring the open one up to date."""
+    from pipelines.release.evidence import find_evidence
+    from pipelines.release.pull_request import write_text
+
+    text = write_text(proposal, find_evidence(settings, proposal.release), github)
+    return github.ensure_pull_request(proposal.branch, settings.branch, proposal.title, text)
+
+
+def settle(settings: Settings, name: str) -> None:
+    """Production runs staging's release: no proposal is left over, and the registry's alias says so."""
+    from pipelines.release.releases import open_releases
+
+    releases = open_releases(settings)
+    releases.withdraw_promotion(name)
+    current = releases.current(name, "production")
+    if current:
+        _let_alias_follow(settings, "production", current)
+
+
+def _let_alias_follow(settings: Settings, alias: "Alias", release: "Release") -> None:
+    """The commit is what counts, so a registry that is away is a warning."""
+    from pipelines.release.evidence import brief_patience
+    from pipelines.release.registry import RegistryUnavailable, set_alias
+
+    name, version = release.model.split("/")
+    try:
+        with brief_patience():
+            set_alias(settings.tracking_uri, name, alias, version)
+    except RegistryUnavailable as error:
+        print(f"warning: the alias {alias} in MLflow stays where it was: {error.message}", file=sys.stderr)
+
+
+def require_known(settings: Settings, name: str) -> None:
+    """Refuse a name that neither the checkout nor the repository knows, and list those that they do."""
+    from pipelines.release.releases import open_releases
+
+    known = usecase_names(settings.root)
+    if name in known:
+        return
+    released = open_releases(settings).usecases()
+    if name not in released:
+        every = sorted({*known, *released})
+        raise UsecaseUnknown(
+            f"there is no use case {name!r}{did_you_mean(name, every)}", hint=f"use cases: {', '.join(every) or 'none'}"
+        )
 
 
 def _knows_time(usecase: UseCase) -> bool:

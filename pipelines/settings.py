@@ -15,6 +15,10 @@ Everything has an embedded default under the state folder and can be set by an e
     MLOPS_BASE_IMAGE    the serving base that they stand on, by digest or tag; bento/Dockerfile makes it
     MLOPS_PUBLISH_LATER 1: steps leave it to the runner to publish their records to MLflow
 
+    MLOPS_GITHUB_REPOSITORY  owner/name, where production is released by pull request (default: that of MLOPS_REMOTE)
+    MLOPS_GITHUB_API    of a GitHub Enterprise server (default: github.com's)
+
+Logins to Git and to GitHub: see pipelines.release.access and pipelines.release.github.
 Logins to registries, and registries without TLS: see pipelines.images.access.
 """
 
@@ -56,6 +60,8 @@ class Settings:
     publish_later: bool = False
     images: str = ""
     base_image: str = ""
+    github_repository: str = ""
+    github_api: str = ""
 
     @property
     def runs(self) -> Path:
@@ -84,6 +90,8 @@ class Settings:
             remote=env.get("MLOPS_REMOTE", str(home / "origin.git")),
             branch=env.get("MLOPS_BRANCH", "main"),
             publish_later=env.get("MLOPS_PUBLISH_LATER", "") == "1",
+            github_repository=env.get("MLOPS_GITHUB_REPOSITORY", ""),
+            github_api=env.get("MLOPS_GITHUB_API", ""),
             **_images(env),
         )
 

@@ -1,11 +1,21 @@
 """Verbs about releases: rollback, promote, trace."""
 
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
 import click
 
 from pipelines.cli.context import Context
 from pipelines.cli.following import await_rollout
 from pipelines.console import Timeline, is_interactive, make_console
-from pipelines.settings import ENVIRONMENTS
+from pipelines.settings import ENVIRONMENTS, Settings
+
+if TYPE_CHECKING:
+    from pipelines.release.github import GitHub
+    from pipelines.release.releases import Proposal
+
+
+WAITS_FOR_REVIEW = 4
 
 
 @click.command()
@@ -15,10 +25,17 @@ from pipelines.settings import ENVIRONMENTS
 @click.option("--no-wait", is_flag=True, help="Do not wait for the rollout.")
 @click.pass_obj
 def rollback(context: Context, name: str, environment: str, reason: str, no_wait: bool) -> None:
-    """Take back NAME's release by a commit; the version taken back is not released again unless forced."""
-    from pipelines.launch import roll_back
+    """Take NAME's release back by a commit.
+
+    The version taken back is not released again unless forced. Where production is released by pull request, taking
+    back there is one too; then the exit status is 4.
+    """
+    from pipelines.launch import propose_rollback, review_place, roll_back
 
     settings = context.settings
+    github = review_place(settings) if environment == "production" else None
+    if github:
+        _request_review(settings, github, propose_rollback(settings, name, environment, reason))
     done = roll_back(settings, name, environment, reason)
     timeline = Timeline(make_console())
     step = f"{done.withdrawn.bento} → {done.restored.bento}"
@@ -29,30 +46,61 @@ def rollback(context: Context, name: str, environment: str, reason: str, no_wait
 
 @click.command()
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Merge without asking.")
+@click.option("--yes", is_flag=True, help="Merge without asking, where no pull request is used.")
 @click.option("--force", is_flag=True, help="Also if staging was released from uncommitted code.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the rollout.")
 @click.pass_obj
 def promote(context: Context, name: str, yes: bool, force: bool, no_wait: bool) -> None:
-    """Propose NAME's staging release for production on a branch, show the diff, and merge it."""
-    from pipelines.launch import merge, propose
+    """Propose NAME's staging release for production.
+
+    On GitHub a pull request is opened or updated. Elsewhere the diff is shown and merged from here.
+
+    Exit status: 0 production runs staging's release, 4 the proposal waits for its review, 1 failed.
+    """
+    from pipelines.launch import merge, propose, review_place, settle
+    from pipelines.release.releases import AlreadyPromoted
 
     settings = context.settings
-    promotion = propose(settings, name, force)
     console = make_console()
-    console.print(f"branch [bold]{promotion.branch}[/], commit {promotion.commit[:9]}")
-    console.print(promotion.diff, markup=False)
-    if not yes:
-        if not is_interactive():
-            console.print("not merged: run it again with --yes, or on a terminal")
-            return
-        if not click.confirm("merge into the main branch?"):
-            return
-    commit = merge(settings, promotion)
+    github = review_place(settings)
+    if github and yes:
+        raise click.UsageError(f"--yes merges nothing here: production is released by pull request on {github.web}")
+    try:
+        proposal = propose(settings, name, force)
+    except AlreadyPromoted as done:
+        settle(settings, name)
+        console.print(f"[green]unchanged[/]: {done.message}")
+        return
+    if github:
+        _request_review(settings, github, proposal)
+    console.print(f"branch [bold]{proposal.branch}[/], commit {proposal.commit[:9]}")
+    console.print(proposal.diff, markup=False)
+    if not yes and not (is_interactive() and click.confirm("merge into the main branch?")):
+        console.print("not merged; to merge it: run this again with --yes, or on a terminal")
+        sys.exit(WAITS_FOR_REVIEW)
+    commit = merge(settings, proposal)
     timeline = Timeline(console)
-    timeline.say(f"[green]merged[/] {promotion.release.bento} into production, commit {commit[:9]}")
+    timeline.say(f"[green]merged[/] {proposal.release.bento} into production, commit {commit[:9]}")
     if not no_wait:
         await_rollout(settings, timeline, name, "production", commit)
+
+
+def _request_review(settings: Settings, github: "GitHub", proposal: "Proposal") -> NoReturn:
+    """Say where the proposal is reviewed, and end with the status that means so."""
+    from pipelines.launch import request_review
+
+    console = make_console()
+    console.print(f"branch [bold]{proposal.branch}[/], commit {proposal.commit[:9]}")
+    if github.token:
+        request = request_review(settings, github, proposal)
+        console.print(f"pull request {request.outcome}: {request.url}")
+    else:
+        console.print(
+            f"no token for GitHub; open the pull request: {github.propose_url(proposal.branch, settings.branch)}"
+        )
+        console.print("  with MLOPS_GITHUB_TOKEN it is opened from here, with metrics, verdict and model card")
+    console.print("production changes when it is merged")
+    sys.exit(WAITS_FOR_REVIEW)
 
 
 @click.command()

@@ -158,7 +158,8 @@ class Repository:
         form = SEPARATOR.join(["%H", "%P", "%ct", "%an", "%s", "%(trailers:only,unfold)"]) + END
         start = at or self._tracking
         # --full-history: a merge that keeps one side's file must not hide the commits that wrote the other.
-        where = ["--full-history", start, "--", path] if path else [start]
+        # --date-order: never a commit before one that it stands on, whatever the clocks of those who made them say.
+        where = ["--full-history", "--date-order", start, "--", path] if path else [start]
         listed = self._git(["log", f"--format={form}", *([f"-{limit}"] if limit else []), *where]).stdout.split(END)
         commits = [_parse_commit(entry) for entry in listed if entry.strip()]
         if not path or all(len(parents) < 2 for _, parents in commits):
@@ -171,6 +172,9 @@ class Repository:
         asked = ["log", "--full-history", "--merges", "-c", "--name-only", "--format=%x1e%H", start, "--", path]
         found = (entry.split() for entry in self._git(asked).stdout.split(END))
         return {words[0] for words in found if len(words) > 1}
+
+    def message(self, commit: str) -> str:
+        return self._git(["log", "-1", "--format=%B", commit]).stdout.strip()
 
     def diff(self, old: str, new: str) -> str:
         return self._git(["diff", "--no-color", old, new]).stdout
@@ -259,7 +263,7 @@ class Repository:
     def _proposes(self, before: str, head: str, files: Files, message: str) -> bool:
         """Whether merging `before` would change just these files, and from what the main branch has now."""
         found = self._git(["merge-base", before, head], check=False).stdout.strip()
-        if not found or self._git(["log", "-1", "--format=%B", before]).stdout.strip() != message.strip():
+        if not found or self.message(before) != message.strip():
             return False
         changed = self._git(["diff", "--name-only", "-z", found, before]).stdout
         return {path for path in changed.split("\0") if path} == set(files) and all(

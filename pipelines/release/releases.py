@@ -64,14 +64,44 @@ class Rollback:
 
 
 @dataclass(frozen=True)
-class Promotion:
-    """A proposed release for production, on a branch of its own."""
+class Proposal:
+    """A release for production on a branch of its own: one commit, to be merged after review."""
 
+    kind: Literal["promotion", "rollback"]
     usecase: str
+    environment: str
     branch: str
     commit: str
+    message: str
     diff: str
     release: Release
+    current: Release | None
+
+    @property
+    def title(self) -> str:
+        return self.message.partition("\n")[0]
+
+    @property
+    def trailers(self) -> str:
+        return self.message.rstrip().rpartition("\n\n")[2]
+
+    @property
+    def reason(self) -> str:
+        return self.trailers.rpartition("Reason: ")[2]
+
+
+@dataclass(frozen=True)
+class _Restored:
+    """An earlier release about to be committed again."""
+
+    files: dict[str, str | None]
+    message: str
+    withdrawn: Release
+    restored: Release
+
+
+def promotion_branch(usecase: str) -> str:
+    return f"promote/{usecase}"
 
 
 def open_releases(settings: Settings) -> "Releases":
@@ -103,6 +133,11 @@ class Releases:
                     problems[path] = error.message
         return found, problems
 
+    def usecases(self) -> list[str]:
+        """The names that have a release anywhere. Asks the remote."""
+        paths = self.repository.list_paths("apps", self.repository.fetch())
+        return sorted({match["usecase"] for path in paths if (match := RELEASE_PATH.match(path))})
+
     def history(self, usecase: str, environment: str) -> list[Deployment]:
         """Every commit that changed this release, newest first. Asks the remote."""
         return self._history(self.repository.fetch(), usecase, environment)
@@ -131,65 +166,94 @@ class Releases:
 
     def rollback(self, usecase: str, environment: str, reason: str) -> Rollback:
         """Commit the newest earlier release that was not itself withdrawn; again goes further back, never forward."""
-        path = release_path(usecase, environment)
-        done: list[tuple[Release, Release]] = []
+        done: list[_Restored] = []
 
         def change(tree: Tree) -> tuple[dict[str, str | None], str]:
-            current = _read(tree, usecase, environment)
-            if current is None:
-                raise NothingReleased(f"{usecase} has no release in {environment}")
-            history = self._history(tree.sha, usecase, environment)
-            bad = self._withdrawn(tree.sha, usecase, environment) | {current.bento}
-            earlier = next((deployment for deployment in history if deployment.release.bento not in bad), None)
-            if earlier is None:
-                raise NothingToRollBack(
-                    f"{usecase} has no earlier release in {environment} than {current.bento}",
-                    hint="to stop serving it, delete its release.yaml in a commit",
-                )
-            done[:] = [(current, earlier.release)]
-            trailers = {"Withdrawn": current.bento, "Reverts": history[0].commit}
-            step = f"{current.version} → {earlier.release.version} in {environment}"
-            message = _message("rollback", usecase, step, earlier.release, reason, trailers)
-            return {path: earlier.release.to_yaml()}, message
+            done[:] = [self._restorable(tree, usecase, environment, reason)]
+            return done[0].files, done[0].message
 
         commit = self.repository.commit(change)
-        withdrawn, restored = done[0]
-        return Rollback(commit or "", withdrawn, restored)
+        return Rollback(commit or "", done[0].withdrawn, done[0].restored)
+
+    def propose_rollback(self, usecase: str, environment: str, reason: str) -> Proposal:
+        """Put the same commit on the branch rollback/<use case>, for an environment that only takes reviewed ones."""
+        done: list[_Restored] = []
+
+        def change(tree: Tree) -> tuple[dict[str, str | None], str]:
+            done[:] = [self._restorable(tree, usecase, environment, reason)]
+            return done[0].files, done[0].message
+
+        branch = f"rollback/{usecase}"
+        commit = self.repository.propose(change, branch)
+        return self._proposal("rollback", usecase, environment, branch, commit, done[0].restored, done[0].withdrawn)
 
     def propose_promotion(
         self, usecase: str, source: str = "staging", target: str = "production", force: bool = False
-    ) -> Promotion:
+    ) -> Proposal:
         """Put the source's release on the branch promote/<use case>, as one commit on top of the main branch."""
-        branch = f"promote/{usecase}"
-        proposed: list[Release] = []
+        proposed: list[tuple[Release, Release | None]] = []
 
         def change(tree: Tree) -> tuple[dict[str, str | None], str]:
             release = self._promotable(tree, usecase, source, target, force)
-            proposed[:] = [release]
+            proposed[:] = [(release, _read(tree, usecase, target, tolerant=True))]
+            message = _promotion_message(tree, usecase, target, release)
+            return {release_path(usecase, target): release.to_yaml()}, message
+
+        branch = promotion_branch(usecase)
+        commit = self.repository.propose(change, branch)
+        return self._proposal("promotion", usecase, target, branch, commit, *proposed[0])
+
+    def merge_promotion(self, promotion: Proposal) -> str:
+        """Bring a proposed release to the main branch, if staging still stands behind it; the branch goes away."""
+        usecase, release, target = promotion.usecase, promotion.release, promotion.environment
+
+        def change(tree: Tree) -> tuple[dict[str, str | None], str] | None:
+            if release.bento not in {d.release.bento for d in self._history(tree.sha, usecase, "staging")}:
+                raise NotForProduction(f"staging has never run {release.bento}")
+            if release.bento in self._withdrawn(tree.sha, usecase, "staging"):
+                raise NotForProduction(f"{release.bento} was rolled back in staging meanwhile")
             return {release_path(usecase, target): release.to_yaml()}, _promotion_message(
                 tree, usecase, target, release
             )
 
-        commit = self.repository.propose(change, branch)
-        diff = self.repository.diff(f"{commit}^", commit)
-        return Promotion(usecase, branch, commit, diff, proposed[0])
-
-    def merge_promotion(self, promotion: Promotion, target: str = "production") -> str:
-        """Bring a proposed release to the main branch, if staging still stands behind it; the branch goes away."""
-
-        def change(tree: Tree) -> tuple[dict[str, str | None], str] | None:
-            if promotion.release.bento not in {
-                d.release.bento for d in self._history(tree.sha, promotion.usecase, "staging")
-            }:
-                raise NotForProduction(f"staging has never run {promotion.release.bento}")
-            if promotion.release.bento in self._withdrawn(tree.sha, promotion.usecase, "staging"):
-                raise NotForProduction(f"{promotion.release.bento} was rolled back in staging meanwhile")
-            message = _promotion_message(tree, promotion.usecase, target, promotion.release)
-            return {release_path(promotion.usecase, target): promotion.release.to_yaml()}, message
-
         commit = self.repository.commit(change)
         self.repository.delete_branch(promotion.branch)
         return commit or self.repository.fetch()
+
+    def withdraw_promotion(self, usecase: str) -> None:
+        """Take a proposal away that nothing stands behind any more; a host closes its pull request by that."""
+        self.repository.delete_branch(promotion_branch(usecase))
+
+    def _proposal(
+        self,
+        kind: Literal["promotion", "rollback"],
+        usecase: str,
+        environment: str,
+        branch: str,
+        commit: str,
+        release: Release,
+        current: Release | None,
+    ) -> Proposal:
+        message, diff = self.repository.message(commit), self.repository.diff(f"{commit}^", commit)
+        return Proposal(kind, usecase, environment, branch, commit, message, diff, release, current)
+
+    def _restorable(self, tree: Tree, usecase: str, environment: str, reason: str) -> "_Restored":
+        current = _read(tree, usecase, environment)
+        if current is None:
+            raise NothingReleased(f"{usecase} has no release in {environment}")
+        history = self._history(tree.sha, usecase, environment)
+        bad = self._withdrawn(tree.sha, usecase, environment) | {current.bento}
+        earlier = next((deployment for deployment in history if deployment.release.bento not in bad), None)
+        if earlier is None:
+            raise NothingToRollBack(
+                f"{usecase} has no earlier release in {environment} than {current.bento}",
+                hint="to stop serving it, delete its release.yaml in a commit",
+            )
+        trailers = {"Withdrawn": current.bento, "Reverts": history[0].commit}
+        step = f"{current.version} → {earlier.release.version} in {environment}"
+        message = _message("rollback", usecase, step, earlier.release, reason, trailers)
+        files: dict[str, str | None] = {release_path(usecase, environment): earlier.release.to_yaml()}
+        return _Restored(files, message, current, earlier.release)
 
     def _promotable(self, tree: Tree, usecase: str, source: str, target: str, force: bool) -> Release:
         release = _read(tree, usecase, source)

@@ -31,7 +31,7 @@ ALLOWED = {
     "data": {"errors", "documents", "usecase", "data", "metric_catalog"},
     "training": {"errors", "documents", "usecase", "data", "training"},
     "evaluation": {"errors", "documents", "usecase", "data", "evaluation", "metric_catalog"},
-    "release": {"errors", "documents", "usecase", "settings", "release", "training", "images"},
+    "release": {"errors", "documents", "usecase", "settings", "release", "training", "images", "metric_catalog"},
     "gitops": {"errors", "documents", "usecase", "settings", "release", "gitops"},
 }
 

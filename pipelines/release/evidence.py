@@ -1,0 +1,95 @@
+"""What a reviewer reads before a model goes to production: the gate's verdict and the model card of its run.
+
+They lie in the run's folder where the pipeline ran on this machine, and in MLflow in any case.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import MlopsError
+from pipelines.release.release import Release
+from pipelines.settings import Settings
+from pipelines.training.tracking import PUBLISHED_FILE, Published, mlflow_client
+
+FOLDER = "evaluation"
+VERDICT_FILE = "verdict.md"
+CARD_FILE = "model-card.md"
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Verdict and card as Markdown, or why they are not there; `run_url` is the run's page in MLflow, if it has one."""
+
+    verdict: str | None = None
+    card: str | None = None
+    problem: str | None = None
+    run_url: str | None = None
+
+
+def find_evidence(settings: Settings, release: Release) -> Evidence:
+    """Look in the run folders of this machine, then in MLflow."""
+    folder = _run_folder(settings, release.run)
+    if folder:
+        return Evidence(verdict=_text(folder / VERDICT_FILE), card=_text(folder / CARD_FILE))
+    try:
+        return _from_mlflow(settings.tracking_uri, release.run)
+    except Exception as error:  # noqa: BLE001 - whatever MLflow raises, a promotion goes on and says so
+        words = error.message if isinstance(error, MlopsError) else str(error).splitlines()[0] if str(error) else ""
+        where = _shown(settings.tracking_uri)
+        return Evidence(problem=f"MLflow at {where} did not give run {release.run}: {words or type(error).__name__}")
+
+
+def _run_folder(settings: Settings, mlflow_run: str) -> Path | None:
+    for published in settings.runs.glob(f"*/{PUBLISHED_FILE}"):
+        folder = published.parent / FOLDER
+        if (folder / VERDICT_FILE).is_file() and Published.read(published).mlflow_run == mlflow_run:
+            return folder
+    return None
+
+
+def _from_mlflow(tracking_uri: str, run: str) -> Evidence:
+    with brief_patience(), tempfile.TemporaryDirectory() as scratch:
+        client = mlflow_client(tracking_uri)
+        experiment = client.get_run(run).info.experiment_id
+        names = {Path(item.path).name for item in client.list_artifacts(run, FOLDER)}
+        found = {}
+        for name in (VERDICT_FILE, CARD_FILE):
+            if name in names:
+                found[name] = _text(Path(client.download_artifacts(run, f"{FOLDER}/{name}", scratch)))
+    on_web = tracking_uri.startswith(("http://", "https://"))
+    return Evidence(
+        verdict=found.get(VERDICT_FILE),
+        card=found.get(CARD_FILE),
+        problem=None if found else f"run {run} in MLflow has no verdict and no model card",
+        run_url=f"{_shown(tracking_uri).rstrip('/')}/#/experiments/{experiment}/runs/{run}" if on_web else None,
+    )
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+
+
+def _shown(uri: str) -> str:
+    """A tracking address without the login that it may hold."""
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if separator else uri
+
+
+@contextlib.contextmanager
+def brief_patience() -> Iterator[None]:
+    """MLflow's own is minutes: too long for what can go on without it."""
+    before = {key: os.environ.get(key) for key in PATIENCE}
+    os.environ.update(PATIENCE)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key)
+            else:
+                os.environ[key] = value
