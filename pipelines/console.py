@@ -84,7 +84,15 @@ def outcome_line(run: Run) -> str:
         verdict = Verdict.model_validate(run.results["gate"])
         stays = "" if verdict.first_release else f"; what is released of {name} stays up"
         return f"[yellow]rejected[/] by its gate: {_escape(verdict.why)}{stays}, {run.seconds:.0f} s"
-    return f"[red]{run.outcome}[/] in step {run.failed_step or '?'} after {run.seconds:.0f} s"
+    if run.outcome == "failed":
+        return f"[red]failed[/] in step {run.failed_step} after {run.seconds:.0f} s"
+    return f"[{OUTCOME_STYLE[run.outcome]}]{run.outcome}[/] {_where(run)}, {run.seconds:.0f} s"
+
+
+def _where(run: Run) -> str:
+    if run.current_step:
+        return f"in step {run.current_step}"
+    return f"after step {list(run.steps)[-1]}" if run.steps else "before the first step"
 
 
 def fail(error: MlopsError) -> None:

@@ -26,7 +26,11 @@ class RunNotFound(MlopsError):
 
 
 class Run(Document):
-    """A run as its journal tells it."""
+    """A run as its journal tells it.
+
+    `seconds`: how long it worked, without the time it lay still before it was resumed. `current_step`: begun, and
+    neither ended nor failed.
+    """
 
     request: RunRequest
     folder: Path
@@ -34,6 +38,7 @@ class Run(Document):
     started: datetime
     seconds: float
     steps: dict[str, float]
+    current_step: str | None = None
     failed_step: str | None = None
     error: str | None = None
     results: dict[str, dict[str, Any]]
@@ -47,17 +52,17 @@ def read_run(folder: Path) -> Run:
         raise RunNotFound(f"{folder.name} is no run in {folder.parent}", hint="`mlops status` lists the last runs")
     records = Journal(folder).records()
     finished = {record.step: record for record in records if record.event == "finished"}
-    failed = next((r for r in reversed(records) if r.event == "failed" and r.step not in finished), None)
+    failed = _failure(records, finished)
     start = records[0].time if records else request_file.stat().st_mtime
-    end = records[-1].time if records else start
     released = finished.get("release")
     return Run(
         request=RunRequest.read(request_file),
         folder=folder,
         outcome=_outcome(folder, finished, failed),
         started=datetime.fromtimestamp(start, UTC),
-        seconds=end - start,
+        seconds=_seconds(records),
         steps={name: finished[name].seconds or 0.0 for name in STEPS if name in finished},
+        current_step=_current_step(records),
         failed_step=failed.step if failed else None,
         error=failed.summary if failed else None,
         results={name: record.result for name, record in finished.items() if record.result is not None},
@@ -90,6 +95,31 @@ def is_locked(path: Path) -> bool:
             return False
     except Timeout:
         return True
+
+
+def _failure(records: list[Record], finished: dict[str, Record]) -> Record | None:
+    """What the run failed of, unless it goes on since."""
+    for record in reversed(records):
+        if record.event == "started":
+            return None
+        if record.event == "failed" and record.step not in finished:
+            return record
+    return None
+
+
+def _current_step(records: list[Record]) -> str | None:
+    last = next((record for record in reversed(records) if record.step != RUN), None)
+    return last.step if last and last.event == "started" else None
+
+
+def _seconds(records: list[Record]) -> float:
+    """The sum over its sessions: each begins with the runner's own record and lasts to the last thing said in it."""
+    sessions: list[list[float]] = []
+    for record in records:
+        if not sessions or (record.step, record.event) == (RUN, "started"):
+            sessions.append([])
+        sessions[-1].append(record.time)
+    return sum(times[-1] - times[0] for times in sessions)
 
 
 def _outcome(folder: Path, finished: dict[str, Record], failed: Record | None) -> Outcome:

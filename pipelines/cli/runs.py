@@ -122,9 +122,12 @@ def show(context: Context, run_id: str, as_json: bool) -> None:
         return
     console = make_console()
     console.print(outcome_line(found))
-    console.print(
-        table("steps", ["step", "seconds"], [[step, f"{seconds:.1f}"] for step, seconds in found.steps.items()])
-    )
+    if found.outcome == "interrupted":
+        console.print(f"  `mlops run {found.request.usecase} --resume {run_id}` goes on after the last finished step")
+    rows = [[step, f"{seconds:.1f}", "finished"] for step, seconds in found.steps.items()]
+    if last := found.current_step or found.failed_step:
+        rows.append([last, "-", found.outcome])
+    console.print(table("steps", ["step", "seconds", ""], rows) if rows else "no step began")
     if found.error:
         console.print(f"\n{found.failed_step}: {found.error}", markup=False)
     verdict = found.folder / "evaluation" / "verdict.md"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipelines.errors import MlopsError
 from pipelines.request import RunRequest
-from pipelines.runs import LOG_FILE, REQUEST_FILE, Run, is_locked, lock_path, read_run
+from pipelines.runs import LOG_FILE, REQUEST_FILE, RUN, Run, is_locked, lock_path, read_run
 from pipelines.settings import Settings
 from pipelines.training.tracking import Journal, Record, TrackingUnavailable, has_unpublished, publish
 
@@ -182,6 +182,7 @@ def _execute(folder: Path) -> int:
         print(f"a run of {request.usecase} is under way", file=sys.stderr)
         return 4
     with lock:
+        Journal(folder).append(Record(step=RUN, event="started", time=time.time()))
         local.init(
             local.SubprocessRunner(use_venv=False),
             pipeline_root=str(folder / "artifacts"),
@@ -200,9 +201,7 @@ def _execute(folder: Path) -> int:
 
 def _close(folder: Path, status: str) -> None:
     outcome = read_run(folder).outcome
-    Journal(folder).append(
-        Record(step="run", event="run", time=time.time(), tags={"status": status, "outcome": outcome})
-    )
+    Journal(folder).append(Record(step=RUN, event="run", time=time.time(), tags={"status": status, "outcome": outcome}))
 
 
 def _die_with_parent() -> None:

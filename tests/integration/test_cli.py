@@ -16,6 +16,7 @@ from pipelines.console import Timeline, make_console
 from pipelines.release.release import Release
 from pipelines.release.releases import open_releases
 from pipelines.runs import lock_path
+from pipelines.training.tracking import Journal, Record
 from tests.pipeline_cases import MODEL_PY, NAME, USECASE
 
 RELEASE = Release(
@@ -110,6 +111,27 @@ def test_a_second_run_beside_one_that_is_under_way_is_refused(lab, mlops):
     assert "a run of tiny is under way" in result.stderr
     assert result.stdout == ""
     assert not list(lab.settings.runs.glob("tiny-*"))
+
+
+def test_an_interrupted_run_shows_how_far_it_came_and_how_to_go_on(lab, mlops):
+    request = lab.request()
+    folder = lab.settings.runs / request.run_id
+    request.write(folder / "request.json")
+    shown = mlops("show", request.run_id).stdout
+    assert shown.startswith("interrupted before the first step, 0 s\n")
+    assert "no step began" in shown
+    for second, (step, event) in enumerate(
+        [("snapshot", "started"), ("snapshot", "finished"), ("validate", "started")]
+    ):
+        Journal(folder).append(
+            Record(step=step, event=event, time=second, seconds=1.0 if event == "finished" else None)
+        )
+    shown = mlops("show", request.run_id).stdout
+    assert shown.startswith("interrupted in step validate, 2 s\n")
+    assert f"`mlops run tiny --resume {request.run_id}`" in shown
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["snapshot", "1.0", "finished"] in rows
+    assert ["validate", "-", "interrupted"] in rows
 
 
 def test_production_is_only_reached_by_promotion(mlops):

@@ -20,6 +20,23 @@ def run(outcome: str, **known: Any) -> Run:
     return Run.model_validate({**made, "steps": {}, "results": {}, **known})
 
 
+@pytest.mark.parametrize(
+    ("known", "line"),
+    [
+        ({"outcome": "interrupted", "current_step": "train"}, "interrupted in step train, 12 s"),
+        (
+            {"outcome": "interrupted", "steps": {"snapshot": 1.0, "validate": 2.0}},
+            "interrupted after step validate, 12 s",
+        ),
+        ({"outcome": "interrupted"}, "interrupted before the first step, 12 s"),
+        ({"outcome": "running", "current_step": "train"}, "running in step train, 12 s"),
+        ({"outcome": "failed", "failed_step": "train"}, "failed in step train after 12 s"),
+    ],
+)
+def test_a_run_that_did_not_end_says_how_far_it_came(known, line):
+    assert told(run(**known)) == line
+
+
 def told(of: Run) -> str:
     return Text.from_markup(outcome_line(of)).plain
 
