@@ -71,11 +71,16 @@ def trouble(what: str, host: str, error: httpx.TransportError) -> RegistryError:
 def _message(answer: httpx.Response) -> str:
     """What the registry says of it, in the form that the registry API gives errors."""
     try:
-        errors = answer.json().get("errors") or []
-        told = "; ".join(f"{error.get('code', '')} {error.get('message', '')}".strip() for error in errors)
+        told = "; ".join(_sentence(error) for error in answer.json().get("errors") or [])
     except (ValueError, AttributeError, TypeError):
         told = ""
-    return f" ({told})" if told else ""
+    return f" ({told[:500]})" if told else ""
+
+
+def _sentence(error: dict[str, object]) -> str:
+    detail = error.get("detail")
+    parts = (error.get("code"), error.get("message"), detail if isinstance(detail, str) else None)
+    return " ".join(str(part) for part in parts if part)
 
 
 def _ssl_cause(error: BaseException | None) -> ssl.SSLError | None:

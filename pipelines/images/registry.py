@@ -45,9 +45,11 @@ class Registry:
     ) -> None:
         self.host = host
         self.pauses = tuple(pauses)
-        scheme = access.scheme(host)
-        self._login = Login(host, scheme, access.credentials, scopes)
-        self._client = httpx.Client(base_url=f"{scheme}://{host}", timeout=TIMEOUT, headers={"User-Agent": "mlops"})
+        self.scheme = access.scheme(host)
+        self._login = Login(host, self.scheme, access.credentials, scopes)
+        self._client = httpx.Client(
+            base_url=f"{self.scheme}://{host}", timeout=TIMEOUT, headers={"User-Agent": "mlops"}
+        )
 
     def __enter__(self) -> "Registry":
         return self
@@ -59,8 +61,10 @@ class Registry:
         """One request and its whole answer, tried again while the registry is away."""
         return self.persistently(lambda: self._ask(method, url, what, **sent))
 
-    def send(self, method: str, url: str, what: str, body: Body, headers: Mapping[str, str]) -> httpx.Response:
-        """One request with a body that is made anew if a login is asked for; not tried again here."""
+    def send(
+        self, method: str, url: str, what: str, body: Body | None = None, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
+        """One request, not tried again here; its body is made anew if a login is asked for."""
         return self._ask(method, url, what, body=body, headers=headers)
 
     @contextmanager
@@ -187,7 +191,7 @@ class Repository:
         """Take a blob over from another repository of the registry, without its bytes; False when it says no."""
         what = f"taking a layer over into {self.label}"
         url = f"/v2/{self.name}/blobs/uploads/?{urlencode({'mount': digest, 'from': source})}"
-        answer = self.registry.ask("POST", url, what, headers={"Content-Length": "0"})
+        answer = self.registry.ask("POST", url, what)
         if answer.status_code == httpx.codes.ACCEPTED:  # an upload instead, which is not wanted
             self._abandon(answer.headers.get("location"))
         elif answer.status_code not in {httpx.codes.CREATED, 400, 403, 404, 405}:
@@ -209,12 +213,10 @@ class Repository:
 
     def _upload_once(self, blob: Descriptor, body: Body, progress: Progress | None) -> None:
         what = f"uploading {blob.size:,} bytes to {self.label}"
-        answer = self.registry.send("POST", f"/v2/{self.name}/blobs/uploads/", what, _nothing, {"Content-Length": "0"})
+        answer = self.registry.send("POST", f"/v2/{self.name}/blobs/uploads/", what)
         if answer.status_code != httpx.codes.ACCEPTED:
             raise refusal(what, answer)
-        location = answer.headers.get("location", "")
-        if not location:
-            raise UnexpectedAnswer(f"{what}: the registry does not say where to")
+        location = safe_location(self.registry, answer.headers.get("location", ""), what)
         url = f"{location}{'&' if '?' in location else '?'}{urlencode({'digest': blob.digest})}"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size)}
         try:
@@ -229,7 +231,7 @@ class Repository:
         """Let the registry drop what it has of an upload; it would do so by itself some day."""
         if location:
             with suppress(RegistryError):
-                self.registry.send("DELETE", location, "ending an upload", _nothing, {})
+                self.registry.send("DELETE", location, "ending an upload")
 
     @contextmanager
     def read(self, blob: Descriptor) -> Iterator[Iterator[bytes]]:
@@ -241,6 +243,18 @@ class Repository:
             if answer.status_code != httpx.codes.OK:
                 raise refusal(what, answer)
             yield _verified(answer.iter_raw(CHUNK), blob, what)
+
+
+def safe_location(registry: Registry, location: str, what: str) -> str:
+    """Where the registry wants the bytes; not without TLS if the registry itself has it."""
+    if not location:
+        raise UnexpectedAnswer(f"{what}: the registry does not say where to")
+    if registry.scheme == "https" and httpx.URL(location).scheme == "http":
+        raise UnexpectedAnswer(
+            f"{what}: the registry wants the bytes at {location.partition('?')[0]}, without TLS",
+            hint="a proxy before it has to pass on X-Forwarded-Proto, or the registry be told its own address",
+        )
+    return location
 
 
 def _verified(chunks: Iterator[bytes], blob: Descriptor, what: str) -> Iterator[bytes]:
@@ -269,7 +283,3 @@ def _digest_refusal(what: str, answer: httpx.Response) -> DigestMismatch | None:
     ):
         return DigestMismatch(f"{what}: the registry received other bytes than were sent", hint="run this again")
     return None
-
-
-def _nothing() -> Iterator[bytes]:
-    return iter(())
