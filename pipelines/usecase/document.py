@@ -8,6 +8,7 @@ import yaml
 
 from pipelines.errors import MlopsError
 from pipelines.usecase import yaml12
+from pipelines.usecase.unreadable import explain_yaml
 
 KeyPath = tuple[str | int, ...]
 
@@ -41,7 +42,9 @@ class YamlDocument:
             line = path.read_bytes()[: error.start].count(b"\n") + 1
             raise UsecaseInvalid([f"{label}:{line}: not UTF-8; save the file in that encoding"]) from None
         except yaml.YAMLError as error:
-            raise UsecaseInvalid([_unreadable(label, error, text)]) from None
+            number, problem = explain_yaml(error, text)
+            place = label if number is None else f"{label}:{number}"
+            raise UsecaseInvalid([f"{place}: not valid YAML: {problem}"]) from None
         except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
             raise UsecaseInvalid([f"{label}: not valid YAML: {error}"]) from None
         except OSError as error:
@@ -127,25 +130,6 @@ def merge(base: Any, overlay: Any, path: KeyPath = ()) -> Any:
 
 def _has_a_kind(path: KeyPath) -> bool:
     return path in (("data", "source"), ("data", "split")) or (path[:2] == ("data", "features") and len(path) == 3)
-
-
-def _unreadable(label: str, error: yaml.YAMLError, text: str) -> str:
-    if isinstance(error, yaml.reader.ReaderError):
-        line = text[: error.position].count("\n") + 1
-        return f"{label}:{line}: not valid YAML: the character U+{error.character:04X} is not allowed"
-    mark = getattr(error, "problem_mark", None)
-    place = f"{label}:{mark.line + 1}" if mark else label
-    problem = getattr(error, "problem", None) or str(error)
-    if "'\\t'" in problem:
-        problem = "a tab; YAML is indented with spaces"
-    elif "mapping values are not allowed" in problem:
-        problem = "a colon where no key can be; put a text that has a colon in quotes"
-    elif problem.startswith("but "):
-        problem = f"{getattr(error, 'context', '')} {problem}".lstrip()
-    begun = getattr(error, "context_mark", None)
-    if begun and mark and begun.line < mark.line and "document" not in problem:
-        problem += f", in what begins on line {begun.line + 1}"
-    return f"{place}: not valid YAML: {problem}"
 
 
 def _duplicate_keys(node: yaml.Node | None, visited: set[int]) -> Iterator[tuple[yaml.ScalarNode, yaml.ScalarNode]]:

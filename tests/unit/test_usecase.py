@@ -121,6 +121,34 @@ def test_ugly_files_are_told_too(text, problem, tmp_path):
     assert problem in told
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("owner:\n  team: ops\n    contact: me\n", 3, "indented deeper than the line before"),
+        ("owner:\n    team: ops\n  contact: me\n", 3, "the indentation fits no line above"),
+        ("gates:\n  - {a: 1}\n - {b: 2}\n", 3, "the indentation fits no line above"),
+        ("gates:\n  # first\n  - metric: mae\n     at_most: 2\n", 4, "indented deeper than the line before"),
+        ("owner:\n  team: ops\n  - contact: me\n", 3, "a list item among keys"),
+        ("purpose: late: or not\n", 1, "a colon where no key can be"),
+        ("name: x\npurpose\ntask: y\n", 2, "neither `key: value` nor `- item`"),
+        ("metrics: [mae\ntask: y\n", 1, "the [ that opens here is never closed, or a comma is missing in it"),
+        ("gates:\n  - {metric: mae\n", 2, "the { that opens here is never closed"),
+        ("gate: {metric: mae at_most: 2}\n", 1, "a comma is missing in it"),
+        ("purpose: 'late or not\ntask: y\n", 1, "the quote that opens here is never closed"),
+        ("purpose: 'late' or not\n", 1, "put all of it in one pair of quotes"),
+        ("contact: @ops\n", 1, "a text cannot begin with '@'; put the text in quotes"),
+        ('url: "C:\\data"\n', 1, "\\d means nothing between double quotes"),
+        ("url: {{ bucket }}\n", 1, "braces or brackets where a key should be"),
+        ("metrics: [mae]]\n", 1, "a ] that closes nothing"),
+    ],
+)
+def test_yaml_that_cannot_be_read_is_told_in_plain_words_with_the_line_to_look_at(text, line, says, tmp_path):
+    (told,) = problems_of(tmp_path, text)
+    assert told.startswith(f"{FILE}:{line}: not valid YAML: ")
+    assert says in told
+    assert "block" not in told
+
+
 def test_a_feature_may_be_named_like_a_kind_or_a_key(tmp_path):
     text = MINIMAL.replace("{distance: {type: number}}", "{number: {type: number}, type: {type: number, mix: 1}}")
     (told,) = problems_of(tmp_path, text)
