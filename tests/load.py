@@ -50,6 +50,7 @@ class Load:
         self.request = head.encode() + body
         self.host, self.port, self.clients, self.kind, self.pause = host, port, clients, kind, pause
         self.answers = Answers()
+        self.first_seen: dict[str, float] = {}  # by kind, on the monotonic clock
         self._stopping = False
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
@@ -91,7 +92,9 @@ class Load:
             self.answers.seconds.append(time.perf_counter() - began)
             if b" 200 " not in head[:20]:
                 self.answers.failures.append(f"{head[:60]!r} {body[:200]!r}")
-            self.answers.kinds[self.kind(body)] += 1
+            kind = self.kind(body)
+            self.answers.kinds[kind] += 1
+            self.first_seen.setdefault(kind, time.monotonic())
             if b"connection: close" in head:
                 return
             if self.pause:

@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.base_image import ensure_base_image
 
 from tests.e2e.cluster import ROOT, Cluster
 from tests.e2e.tree import Tree
@@ -62,6 +61,8 @@ def crds(cluster: Cluster) -> None:
 @pytest.fixture(scope="module")
 def tree(cluster: Cluster, crds: None, tmp_path_factory: pytest.TempPathFactory) -> Tree:
     """This tree in a new repository on the cluster's Git server."""
+    from tests.base_image import ensure_base_image
+
     return Tree.publish(cluster, tmp_path_factory.mktemp("tree"), ensure_base_image(cluster.registry))
 
 

@@ -138,6 +138,11 @@ class Tree:
             },
         )
 
+    def remove(self) -> None:
+        """Flux takes back all that it applied for this tree."""
+        self.cluster.kubectl("delete", "kustomization", FLUX, "-n", FLUX, "--wait", "--timeout=110s", seconds=120)
+        self.cluster.kubectl("delete", "gitrepository", FLUX, "-n", FLUX, "--wait", "--timeout=50s")
+
 
 STAGES = "controllers|configs|platform"
 PATCHES = [
