@@ -11,7 +11,7 @@ from pipelines.documents import Document, write_atomically
 from pipelines.evaluation.evaluate import Evaluation
 from pipelines.evaluation.gate import Verdict
 from pipelines.evaluation.markdown import Markdown, escape, number, table
-from pipelines.evaluation.metrics import SliceScore
+from pipelines.evaluation.metrics import Scores, SliceScore
 from pipelines.evaluation.plots import Plot, draw_plots
 from pipelines.metric_catalog import METRICS
 from pipelines.usecase import UseCase
@@ -77,7 +77,7 @@ def write_card(usecase: UseCase, evaluation: Evaluation, verdict: Verdict, linea
 def _markdown(
     usecase: UseCase, evaluation: Evaluation, verdict: Verdict, lineage: Lineage, plots: Sequence[Plot]
 ) -> str:
-    slices, left_out = _slices(usecase, evaluation)
+    shown = _largest_slices(usecase, evaluation.candidate)
     template = _templates().get_template("model-card.md.j2")
     return template.render(
         usecase=usecase,
@@ -87,8 +87,9 @@ def _markdown(
         plots=plots,
         metrics=_metrics(usecase, evaluation),
         rules=verdict.to_table(),
-        slices=slices,
-        slices_left_out=left_out,
+        slices=_slices(usecase, evaluation, shown) if shown else None,
+        slices_without_value=_without_value(usecase, shown),
+        slices_left_out=len(evaluation.candidate.slices) - len(shown),
         features=_features(usecase),
         params=_params(lineage),
         split=_split(usecase),
@@ -136,15 +137,17 @@ def _metrics(usecase: UseCase, evaluation: Evaluation) -> Markdown:
     return table(["Metric", "Meaning", "Better is", "This model", "Champion"], rows)
 
 
-def _slices(usecase: UseCase, evaluation: Evaluation) -> tuple[Markdown | None, int]:
-    """A table of the largest slices of each column, and how many others there are."""
+def _largest_slices(usecase: UseCase, candidate: Scores) -> list[SliceScore]:
+    """The slices of each column that have the most rows, in the order they came."""
     shown: list[SliceScore] = []
     for column in usecase.reported_slices:
-        own = [slice_ for slice_ in evaluation.candidate.slices if slice_.column == column]
+        own = [slice_ for slice_ in candidate.slices if slice_.column == column]
         largest = sorted(own, key=lambda slice_: -slice_.rows)[:MOST_SLICES_A_COLUMN]
         shown += [slice_ for slice_ in own if slice_ in largest]
-    if not shown:
-        return None, 0
+    return shown
+
+
+def _slices(usecase: UseCase, evaluation: Evaluation, shown: Sequence[SliceScore]) -> Markdown:
     names = usecase.reported_metrics
     champion = {(s.column, s.value): s for s in evaluation.champion.slices} if evaluation.champion else {}
     rows = [
@@ -157,7 +160,21 @@ def _slices(usecase: UseCase, evaluation: Evaluation) -> tuple[Markdown | None, 
         for slice_ in shown
     ]
     titles = [f"{escape(name)} (champion)" if champion else escape(name) for name in names]
-    return table(["Column", "Value", "Rows", *titles], rows), len(evaluation.candidate.slices) - len(shown)
+    return table(["Column", "Value", "Rows", *titles], rows)
+
+
+def _without_value(usecase: UseCase, shown: Sequence[SliceScore]) -> list[str]:
+    """Why there is a dash in the table: the slices of a column that lack a metric for the same reason in one line."""
+    lacking: dict[tuple[str, str, str], list[str]] = {}
+    for slice_ in shown:
+        for metric in usecase.reported_metrics:
+            if slice_.metrics.get(metric) is None:
+                why = slice_.problems.get(metric, "it was not computed")
+                lacking.setdefault((slice_.column, metric, why), []).append(slice_.value)
+    return [
+        f"{metric} has no value for {column} {', '.join(values)}: {why}"
+        for (column, metric, why), values in lacking.items()
+    ]
 
 
 def _beside(slice_: SliceScore, champion: SliceScore | None, metric: str) -> str:

@@ -119,6 +119,18 @@ def test_every_slice_has_its_line(card):
     assert [cells[1:3] for cells in lines] == [[name, str(np.sum(name == CARRIER))] for name in ("AA", "B6", "UA")]
 
 
+def test_a_slice_without_a_value_says_why(tmp_path):
+    usecase = flights()
+    carrier = CARRIER.copy()
+    carrier[np.flatnonzero(TRUTH == 1)[:4]] = "HA"
+    carrier[np.flatnonzero(TRUTH == 1)[4:6]] = "O|O"
+    card = card_of(usecase, tmp_path, candidate=scored(usecase, LATE, carrier))
+    slices = card.markdown.read_text().split("## Slices")[1].split("![")[0]
+    assert "| carrier | HA | 4 | - | " in slices
+    assert "- roc_auc has no value for carrier HA, O\\|O: all rows are of class 'late'\n" in slices
+    assert "roc_auc has no value for carrier HA, O|O: all rows are of class 'late'" in Page.of(card.html).text
+
+
 def test_the_pictures_a_pair_of_classes_gets(card):
     assert [plot.stem for plot in card.plots] == ["confusion", "calibration", "roc", "slices-1-carrier"]
     for plot in card.plots:
