@@ -15,10 +15,19 @@ from pipelines.documents import write_atomically
 from pipelines.evaluation.card import Lineage, write_card
 from pipelines.evaluation.evaluate import Evaluation
 from pipelines.evaluation.gate import Verdict, judge
-from pipelines.release.package import BentoMissing, NotInThisStore, PackedBento, fetch_bento, pack, publish_bento
-from pipelines.release.registry import ModelVersion, download_model
+from pipelines.release.package import (
+    BentoMissing,
+    NotInThisStore,
+    PackedBento,
+    content_of,
+    fetch_bento,
+    pack,
+    publish_bento,
+)
+from pipelines.release.registry import CONTENT_TAG, ModelVersion, content_tag, download_model
 from pipelines.release.registry import register as register_model
 from pipelines.release.release import Release
+from pipelines.release.twins import find_twin
 from pipelines.stepping import Step
 from pipelines.training.train import MODEL_FOLDER, OUTPUTS_FILE, Candidate
 from pipelines.training.train import train as train_candidate
@@ -120,16 +129,30 @@ def gate(step: Step, data: DataRef, candidate: Candidate, evaluation: Evaluation
 
 
 def register(step: Step, data: DataRef, verdict: Verdict, trained: Path) -> ModelVersion:
-    """Give the accepted candidate a version in the registry."""
+    """Give the accepted candidate a version in the registry; one that is released already keeps the version it has."""
     assert verdict.passed  # noqa: S101 - the pipeline's condition has kept rejected ones away
     model = trained / MODEL_FOLDER
+    content = content_of(step.usecase, model, step.settings)
+    twin = find_twin(
+        step.releases,
+        step.usecase.name,
+        step.request.environment,
+        (content, data.version, step.request.code),
+        lambda known: content_tag(step.settings.tracking_uri, known),
+        step.request.force,
+    )
+    if twin:
+        step.log(summary=f"the same to the byte as {twin.bento}, no new version", tags={"model": twin.model})
+        name, number = twin.model.split("/")
+        return ModelVersion(name=name, version=number, run=twin.run)
     version = register_model(
         step.settings.tracking_uri,
         step.publish(),
         step.usecase.name,
         model,
         Signature.read(model / SIGNATURE),
-        tags={"run": step.request.run_id, "data": data.version, "code": step.request.code, "gate": "passed"},
+        tags={"run": step.request.run_id, "data": data.version, "code": step.request.code, "gate": "passed"}
+        | {CONTENT_TAG: content},
     )
     step.log(summary=f"version {version.version}, challenger", tags={"model": str(version)})
     return version
@@ -145,6 +168,9 @@ def package(step: Step, data: DataRef, version: ModelVersion, trained: Path) -> 
         code=step.request.code,
         created=step.started_at,
     )
+    if known := step.releases.find(step.usecase.name, step.request.environment, str(version)):
+        step.log(summary=f"{known.bento} as it was packed before", tags={"bento": known.bento, "image": known.image})
+        return PackedBento(tag=known.bento, image=known.image)
     bento = pack(step.usecase, trained / MODEL_FOLDER, provenance, step.settings.bentos)
     summary = f"{bento.tag}, {bento.image.rsplit('@')[-1][:19]}"
     if step.settings.images:
@@ -179,6 +205,7 @@ def release(  # noqa: PLR0913, PLR0917 - one parameter a step before
         metrics=metrics,
     )
     name, environment = step.usecase.name, step.request.environment
+    wanted = step.releases.find(name, environment, str(version)) or wanted
     commit = step.releases.bump(name, environment, wanted, step.request.reason, force=step.request.force)
     released = commit or _commit_of(step, wanted)
     lineage = _lineage(step, data, candidate, model=wanted.model, bento=wanted.bento, commit=released)

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from bento.signature import PROVENANCE_FILE, Provenance
+from bento.signature import GOLDEN_FILE, MODEL_FILE, PROVENANCE_FILE, SIGNATURE_FILE, Provenance
 from pipelines.documents import Document, write_atomically
 from pipelines.errors import MlopsError
 from pipelines.settings import Settings
@@ -185,17 +185,36 @@ def serving_requirements() -> list[str]:
     return sorted([*pins, f"pydantic=={metadata.version('pydantic')}"])
 
 
-def _build_context(usecase: UseCase, model: Path, provenance: Provenance, context: Path) -> Path:
+def content_of(usecase: UseCase, model: Path, settings: Settings) -> str:
+    """A hash of all that would answer requests: the model, the serving code, its libraries and where the image stands.
+
+    Two models with the same one cannot be told apart by their answers; where they come from is no part of it.
+    """
+    with tempfile.TemporaryDirectory(prefix="content-") as scratch:
+        context = Path(scratch)
+        _copy_serving(usecase, context)
+        for name in (MODEL_FILE, SIGNATURE_FILE, GOLDEN_FILE):  # not what MLflow puts beside them
+            if (model / name).is_file():
+                shutil.copy(model / name, context / name)
+        return _sha256(f"{checksums(context)}{settings.images} {settings.base_image}\n".encode())
+
+
+def _copy_serving(usecase: UseCase, context: Path) -> None:
     import bento
     from bento.service import entry_point
 
     shutil.copytree(Path(bento.__file__).parent, context / "bento", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(model, context / "model")
-    provenance.write(context / "model" / PROVENANCE_FILE)
     (context / "service.py").write_text(
         entry_point(usecase.name, timeout_seconds=usecase.serving.timeout.total_seconds()), encoding="utf-8"
     )
     (context / "requirements.txt").write_text("\n".join(serving_requirements()) + "\n", encoding="utf-8")
+
+
+def _build_context(usecase: UseCase, model: Path, provenance: Provenance, context: Path) -> Path:
+    context.mkdir()
+    _copy_serving(usecase, context)
+    shutil.copytree(model, context / "model")
+    provenance.write(context / "model" / PROVENANCE_FILE)
     bentofile = {
         "service": "service:Service",
         "labels": {

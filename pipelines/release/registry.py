@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Alias = Literal["challenger", "champion", "production"]
 MODEL_ARTIFACT = "registered-model"
+CONTENT_TAG = "content"
 
 
 class RegistryUnavailable(MlopsError):
@@ -78,6 +79,19 @@ def aliases(tracking_uri: str, name: str) -> dict[str, str]:
         if _is_missing(error):
             return {}
         raise RegistryUnavailable(f"MLflow at {tracking_uri} did not answer about {name}: {error}") from error
+
+
+def content_tag(tracking_uri: str, model: str) -> str | None:
+    """What `name/version` answers requests with, as `content_of` gave it; None for one that is not known here."""
+    name, version = model.rsplit("/", 1)
+    client = mlflow_client(tracking_uri)
+    try:
+        tags: dict[str, str] = client.get_model_version(name, version).tags
+        return tags.get(CONTENT_TAG)
+    except Exception as error:
+        if _is_missing(error):
+            return None
+        raise RegistryUnavailable(f"MLflow at {tracking_uri} did not answer about {model}: {error}") from error
 
 
 def download_model(tracking_uri: str, model: str, folder: Path) -> Path:

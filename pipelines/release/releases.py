@@ -142,6 +142,11 @@ class Releases:
         """Every commit that changed this release, newest first. Asks the remote."""
         return self._history(self.repository.fetch(), usecase, environment)
 
+    def find(self, usecase: str, environment: str, model: str) -> Release | None:
+        """The newest release of this model version here, if it ever had one. Asks the remote."""
+        history = self.history(usecase, environment)
+        return next((deployment.release for deployment in history if deployment.release.model == model), None)
+
     def withdrawn(self, usecase: str, environment: str) -> set[str]:
         """The Bentos that were rolled back here and not released again since."""
         return self._withdrawn(self.repository.fetch(), usecase, environment)

@@ -1,6 +1,7 @@
 """The steps as plain functions: what a run does from data to commit, and how each way to fail is told."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from pipelines.data.checks import DataRejected
 from pipelines.data.snapshot import SnapshotCorrupted
 from pipelines.release.git import RemoteUnreachable
 from pipelines.release.registry import aliases
-from pipelines.release.releases import open_releases
+from pipelines.release.releases import ReleaseWithdrawn, open_releases
 from pipelines.training.export import NotExportable
 from pipelines.training.tracking import Journal, mlflow_client, publish
 from pipelines.training.train import TrainerFailed
@@ -173,3 +174,65 @@ def test_an_unreachable_origin_loses_nothing(lab):
     origin.with_name("away.git").rename(origin)
     run.release()
     assert open_releases(lab.settings).current(NAME, "staging").version == "1"
+
+
+# --- the same model again ----------------------------------------------------------------------------------
+
+
+def subjects(lab) -> list[str]:
+    return git(lab.root, "-C", lab.settings.remote, "log", "--format=%s", "main").splitlines()[:-1]
+
+
+@pytest.mark.slow
+def test_a_model_that_is_the_same_to_the_byte_gets_no_version_and_no_commit(lab):
+    first = Stepwise(lab).until("release")
+    again = Stepwise(lab, reason="nightly").until("release")
+    assert (again.version, again.bento) == (first.version, first.bento)
+    assert subjects(lab) == [f"release({NAME}): first release, 1 in staging"]
+    assert aliases(lab.settings.tracking_uri, NAME)["challenger"] == "1"
+
+    other = Stepwise(lab, params={"C": 0.9}).until("release")
+    assert other.version.version == "2"
+    assert subjects(lab)[0] == f"release({NAME}): 1 → 2 in staging"
+
+
+@pytest.mark.slow
+def test_made_again_from_a_commit_the_same_model_is_a_new_version_that_may_go_to_production(lab):
+    lab.write_model(MODEL_PY + "\n# not yet committed\n")
+    Stepwise(lab).until("release")
+    assert open_releases(lab.settings).current(NAME, "staging").code.endswith("+dirty")
+    git(lab.root, "commit", "-q", "-a", "-m", "now it is")
+    Stepwise(lab).until("release")
+    released = open_releases(lab.settings).current(NAME, "staging")
+    assert (released.version, released.code) == ("2", git(lab.root, "rev-parse", "HEAD"))
+    assert open_releases(lab.settings).propose_promotion(NAME).release == released
+
+
+@pytest.mark.slow
+def test_a_model_that_was_taken_back_does_not_return_under_a_new_number(lab):
+    Stepwise(lab).until("release")
+    bad = Stepwise(lab, params={"C": 0.9}).until("release")
+    releases = open_releases(lab.settings)
+    releases.rollback(NAME, "staging", "bad")
+    with pytest.raises(ReleaseWithdrawn, match="same to the byte as tiny:2, which was rolled back"):
+        Stepwise(lab, params={"C": 0.9}).until("register")
+    assert aliases(lab.settings.tracking_uri, NAME)["challenger"] == "2", "no version was made of it"
+
+    forced = Stepwise(lab, params={"C": 0.9}, force=True).until("release")
+    assert forced.bento == bad.bento, "the very one that was taken back"
+    assert subjects(lab)[0] == f"release({NAME}): 1 → 2 in staging"
+
+
+def test_what_answers_requests_decides_whether_two_models_are_the_same(lab, monkeypatch):
+    from pipelines.release import package
+    from pipelines.usecase import load_usecase
+
+    run = Stepwise(lab).until("train")
+    usecase = load_usecase(lab.root, NAME)
+    same = package.content_of(usecase, run.trained / "model", lab.settings)
+    (run.trained / "model" / "MLmodel").write_text("what MLflow puts there is not served")
+    assert package.content_of(usecase, run.trained / "model", lab.settings) == same
+    on_another_base = replace(lab.settings, images="registry.example.com/models", base_image="base:2")
+    assert package.content_of(usecase, run.trained / "model", on_another_base) != same
+    monkeypatch.setattr(package, "serving_requirements", lambda: ["onnxruntime==9"])
+    assert package.content_of(usecase, run.trained / "model", lab.settings) != same
