@@ -17,7 +17,10 @@ from pipelines.settings import Settings
 @click.option("--mlflow", is_flag=True, help="Also start MLflow's web page.")
 @click.pass_obj
 def up(context: Context, port: int | None, mlflow: bool) -> None:
-    """Start the embedded platform: a bare Git origin, the reconciler, one server per released model."""
+    """Start the embedded platform, which serves what is released.
+
+    A bare Git origin, the reconciler that follows it, and one server per released model. Again and again is fine.
+    """
     from pipelines.embedded.platform import up as start_platform
 
     status = start_platform(context.settings, port=port, mlflow_ui=mlflow)
@@ -27,7 +30,10 @@ def up(context: Context, port: int | None, mlflow: bool) -> None:
 @click.command()
 @click.pass_obj
 def down(context: Context) -> None:
-    """Stop the embedded platform; what is released, trained and logged stays."""
+    """Stop the embedded platform; nothing that was made is lost.
+
+    What is released, trained and logged stays, and is served again by the next `mlops up`.
+    """
     from pipelines.embedded.platform import down as stop_platform
 
     was_up = stop_platform(context.settings)
@@ -38,7 +44,7 @@ def down(context: Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 def status(context: Context, as_json: bool) -> None:
-    """What is released, what runs, and how the last pipeline runs ended."""
+    """Show what is released, what runs, and how the last runs ended."""
     from pipelines.embedded.platform import status as platform_status
     from pipelines.runs import list_runs
 
@@ -55,7 +61,10 @@ def status(context: Context, as_json: bool) -> None:
 @click.option("--stop", is_flag=True, help="Stop the platform at the end.")
 @click.pass_obj
 def demo(context: Context, stop: bool) -> None:
-    """The whole loop with two real use cases, in about two minutes. Has a state folder of its own; can be run again."""
+    """Show the whole loop with two real use cases in two minutes.
+
+    Has a state folder of its own, and can be run again.
+    """
     from pipelines.demo.story import tell
 
     settings = context.settings

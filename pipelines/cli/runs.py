@@ -48,7 +48,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
     force: bool,
     no_wait: bool,
 ) -> None:
-    """Run NAME's pipeline: train, judge and, if it is good enough, release.
+    """Run NAME's pipeline: train, judge and, if good enough, release.
 
     Exit status: 0 released or unchanged, 3 rejected by the gate, 1 failed.
     """
@@ -113,7 +113,7 @@ class StepFailed(MlopsError):
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 def show(context: Context, run_id: str, as_json: bool) -> None:
-    """Show one run: its steps, its verdict, where its model card and log are."""
+    """Show a run: its steps, its verdict, its model card and log."""
     from pipelines.runs import read_run
 
     found = read_run(context.settings.runs / run_id)

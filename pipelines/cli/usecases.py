@@ -13,7 +13,10 @@ from pipelines.console import make_console
 @click.option("--template", type=click.Choice(["tabular", "image"]), required=True, help="What the data is like.")
 @click.pass_obj
 def new(context: Context, name: str, template: str) -> None:
-    """Make the folder apps/NAME, which runs at once; then change it into what you need."""
+    """Make apps/NAME from a template; it runs at once.
+
+    Then change it, part by part, into what you need: docs/add-a-use-case.md.
+    """
     from pipelines.gitops.render import render
     from pipelines.usecase.new import new_usecase
 
@@ -21,14 +24,18 @@ def new(context: Context, name: str, template: str) -> None:
     render(context.settings.root)
     console = make_console()
     console.print(f"made {folder.relative_to(context.settings.root)}/: usecase.yaml, model.py, README.md")
-    console.print(f"  next: `mlops run {name}`, then make it yours (docs/add-a-use-case.md)")
+    console.print(f"  next: `mlops up` to serve what is released, then `mlops run {name}`")
+    console.print("  then make it yours: docs/add-a-use-case.md")
 
 
 @click.command()
 @click.argument("names", nargs=-1)
 @click.pass_obj
 def check(context: Context, names: tuple[str, ...]) -> None:
-    """Validate use cases: usecase.yaml, its overrides, and the functions it names. All of them without NAMES."""
+    """Find mistakes in use cases without running them.
+
+    Looks at usecase.yaml, its overrides and the functions it names, of NAMES or of all; not at the data.
+    """
     from pipelines.usecase import usecase_names
     from pipelines.usecase.check import check_usecase, told_valid
 

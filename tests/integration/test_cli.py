@@ -41,6 +41,14 @@ def test_every_verb_explains_itself(mlops, verb):
     assert main.commands[verb].help.splitlines()[0].rstrip(".") in result.output.replace("\n  ", " ")
 
 
+@pytest.mark.parametrize("verb", sorted(main.commands))
+def test_every_summary_fits_on_its_line(verb):
+    listed = CliRunner().invoke(main, ["--help"], terminal_width=80).stdout.split("Commands:")[1]
+    (summary,) = [line.split(None, 1)[1] for line in listed.splitlines() if line.startswith(f"  {verb} ")]
+    assert not summary.endswith("...")
+    assert len(summary) <= 66
+
+
 def test_help_works_outside_a_checkout(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(main, ["run", "--help"]).exit_code == 0
@@ -48,6 +56,12 @@ def test_help_works_outside_a_checkout(tmp_path, monkeypatch):
     assert result.exit_code == 1
     assert "no apps/ folder" in result.stderr
     assert "hint:" in result.stderr
+
+
+def test_new_says_what_comes_next_in_its_order(lab, mlops):
+    said = mlops("new", "my-first", "--template", "tabular").stdout
+    assert (lab.root / "apps" / "my-first" / "usecase.yaml").is_file()
+    assert said.index("mlops up") < said.index("mlops run my-first") < said.index("docs/add-a-use-case.md")
 
 
 def test_a_valid_checkout_is_said_to_be(mlops):
