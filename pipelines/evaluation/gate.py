@@ -275,7 +275,7 @@ def _champion_without_value(metric: str, evaluation: Evaluation) -> str:
     return (
         f"{metric} cannot be evaluated: the champion {evaluation.champion_name} could not be scored: {why}. "
         "To replace it on purpose, run the pipeline with --replace-champion: "
-        "the next run is then a first release"
+        "that run is judged as a first release"
     )
 
 
