@@ -16,6 +16,7 @@ import pulumi_kubernetes as k8s
 import yaml
 from pulumi_kubernetes.helm.v3 import Release, ReleaseArgs
 
+from blueprint import kube
 from blueprint.contract import Platform
 from blueprint.errors import PlatformError
 
@@ -122,14 +123,13 @@ class Handover:
         return Release(name, args, opts=self._opts(after=after, retain=True, handed_over=True))
 
     def _opts(
-        self, *, after: Sequence[pulumi.Resource] | None = None, retain: bool = False, handed_over: bool = False
+        self, *, after: Sequence[pulumi.Resource] = (), retain: bool = False, handed_over: bool = False
     ) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(
-            parent=self.platform.kubernetes,
-            provider=self.platform.kubernetes,
-            depends_on=[*self.platform.ready, *(after or [])],
-            # With the cluster goes all that is in it; nobody needs to ask its API server for that.
-            deleted_with=self.platform.cluster,
-            retain_on_delete=retain,
-            ignore_changes=HANDED_OVER if handed_over else [],
+        return pulumi.ResourceOptions.merge(
+            kube.inside(self.platform.kubernetes, self.platform.cluster),
+            pulumi.ResourceOptions(
+                depends_on=[*self.platform.ready, *after],
+                retain_on_delete=retain,
+                ignore_changes=HANDED_OVER if handed_over else [],
+            ),
         )

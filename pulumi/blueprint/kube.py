@@ -65,3 +65,8 @@ def provider(config: pulumi.Input[str], *, parent: pulumi.Resource, context: str
         enable_server_side_apply=True,
         opts=pulumi.ResourceOptions(parent=parent),
     )
+
+
+def inside(kubernetes: k8s.Provider, cluster: pulumi.Resource | None) -> pulumi.ResourceOptions:
+    """Options of an object in the cluster. With the cluster goes all that is in it: nobody asks its API server."""
+    return pulumi.ResourceOptions(parent=kubernetes, provider=kubernetes, deleted_with=cluster)

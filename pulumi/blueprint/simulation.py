@@ -78,7 +78,14 @@ class Cloud(Mocks):
         computed = {key: f"<{args.name}.{key}>" for key in COMPUTED.get(args.typ, ())}
         if args.typ in NAMES and NAMES[args.typ] in args.inputs:
             computed["name"] = args.inputs[NAMES[args.typ]]
-        return f"<{args.name}.id>", {**args.inputs, **computed, **NESTED.get(args.typ, {})}
+        state = {**args.inputs, **computed, **NESTED.get(args.typ, {})}
+        if "userAssignedIdentities" in (identity := state.get("identity") or {}):
+            # Azure is told a list of identities and answers with a mapping.
+            state["identity"] = {
+                **identity,
+                "userAssignedIdentities": {i: {} for i in identity["userAssignedIdentities"]},
+            }
+        return f"<{args.name}.id>", state
 
     def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         if args.token not in ANSWERS:
