@@ -14,6 +14,7 @@ from pipelines.release.releases import Deployment, Releases, open_releases
 from pipelines.runs import Run, list_runs
 from pipelines.settings import Settings
 from pipelines.training.tracking import PUBLISHED_FILE, Published
+from pipelines.usecase import usecase_names
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -78,9 +79,11 @@ def trace_lineage(settings: Settings, what: str) -> Lineage:
     kind, matches = _matcher(settings, what, prediction)
     found = [deployment for deployment in deployments if matches(deployment)]
     if not found:
+        known = sorted({*usecase_names(settings.root), *(deployment.usecase for deployment in deployments)})
         raise NothingFound(
             f"no release has to do with {what!r} ({kind})",
-            hint="give a prediction id, a commit, name:version, name/version, a run or a use case",
+            hint="give a prediction id, a commit, name:version, name/version, a run or a use case; "
+            f"use cases: {', '.join(known) or 'none'}",
         )
     bentos = list(dict.fromkeys(deployment.release.bento for deployment in found))
     predicted_at = prediction.time if prediction else None

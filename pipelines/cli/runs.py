@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from pipelines.cli.context import Context
 from pipelines.cli.following import await_rollout
@@ -60,10 +61,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
         settings = replace(settings, environment=environment)
     code = prepare(settings, name)
     if resume:
-        if params or as_of or seed is not None:
-            raise click.UsageError(
-                "--resume goes on with the run as it was asked; it takes no --param, --as-of or --seed"
-            )
+        _refuse_other_options()
         request = resume_request(settings, resume, name, code)
     else:
         request = RunRequest(
@@ -95,6 +93,19 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
     if finished.outcome == "rejected":
         timeline.console.print(f"  why: `mlops show {request.run_id}`")
         sys.exit(REJECTED)
+
+
+def _refuse_other_options() -> None:
+    """A run is gone on with as it was asked: what would ask for another one is not silently left out."""
+    context = click.get_current_context()
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name not in ("name", "resume", "no_wait")
+        and context.get_parameter_source(option.name or "") == ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"--resume goes on with the run as it was asked; it takes no {', '.join(given)}")
 
 
 class StepFailed(MlopsError):
