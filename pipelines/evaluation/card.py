@@ -134,7 +134,8 @@ def _metrics(usecase: UseCase, evaluation: Evaluation) -> Markdown:
         ]
         for name in usecase.reported_metrics
     ]
-    return table(["Metric", "Meaning", "Better is", "This model", "Champion"], rows)
+    values = ["This model", "Champion"]
+    return table(["Metric", "Meaning", "Better is", *values], rows, numbers=values)
 
 
 def _largest_slices(usecase: UseCase, candidate: Scores) -> list[SliceScore]:
@@ -160,7 +161,7 @@ def _slices(usecase: UseCase, evaluation: Evaluation, shown: Sequence[SliceScore
         for slice_ in shown
     ]
     titles = [f"{escape(name)} (champion)" if champion else escape(name) for name in names]
-    return table(["Column", "Value", "Rows", *titles], rows)
+    return table(["Column", "Value", "Rows", *titles], rows, numbers=["Rows", *titles])
 
 
 def _without_value(usecase: UseCase, shown: Sequence[SliceScore]) -> list[str]:
@@ -187,7 +188,7 @@ def _features(usecase: UseCase) -> Markdown:
     for name, feature in usecase.data.features.items():
         match feature:
             case NumberFeature(min=low, max=high, unit=unit):
-                about = ", ".join(part for part in (_range(low, high), unit) if part)
+                about = ", ".join(part for part in (_range(low, high), unit) if part) or "any number"
             case CategoryFeature(one_of=names):
                 about = f"one of {', '.join(names)}" if names else "any text"
             case TensorFeature(shape=shape, dtype=dtype):

@@ -63,7 +63,7 @@ class Verdict(Document):
         """All rules, one a row."""
         rows = [
             [
-                "✅" if rule.passed else "❌",
+                "passed" if rule.passed else "**failed**",
                 escape(rule.rule),
                 number(rule.value),
                 number(rule.limit),
@@ -72,7 +72,8 @@ class Verdict(Document):
             ]
             for rule in self.rules
         ]
-        return table(["", "Rule", "Candidate", "Limit", "Champion", "Why"], rows)
+        values = ["Candidate", "Limit", "Champion"]
+        return table(["", "Rule", *values, "Why"], rows, numbers=values)
 
     def to_markdown(self) -> str:
         """The conclusion and all rules."""

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 SPECIAL = re.compile(r"([\\`*\[\]<>|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|&(?=#?\w+;)|^[-+=#](?=[ =+-]|$))")
 NUMBERED = re.compile(r"^(\d+)([.)])(?= |$)")
@@ -27,8 +27,9 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
-def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Markdown:
-    """A table of cells that are Markdown already."""
+def table(header: Iterable[str], rows: Iterable[Iterable[str]], numbers: Collection[str] = ()) -> Markdown:
+    """A table of cells that are Markdown already; the columns with these titles are numbers and stand to the right."""
     titles = list(header)
-    lines = [titles, ["---"] * len(titles), *[list(row) for row in rows]]
+    rules = ["---:" if title in numbers else "---" for title in titles]
+    lines = [titles, rules, *[list(row) for row in rows]]
     return Markdown("\n".join(f"| {' | '.join(cells)} |" for cells in lines))

@@ -140,7 +140,15 @@ def _slices(usecase: UseCase, scores: Scores, column: str) -> Plot | None:
         for position, (slice_, value) in enumerate(shown):
             color = CANDIDATE if slice_.rows >= min_rows else CHAMPION
             axes.barh(position, value, color=color, height=0.7)
-            axes.text(value, position, f" {value:.3g}", va="center", ha="left" if value >= 0 else "right", fontsize=8)
+            axes.annotate(
+                f"{value:.3g}",
+                (value, position),
+                xytext=(3 if value >= 0 else -3, 0),
+                textcoords="offset points",
+                va="center",
+                ha="left" if value >= 0 else "right",
+                fontsize=8,
+            )
         if limit is not None:
             axes.axvline(limit, color=LIMIT, linewidth=1, linestyle="--")
         axes.set_yticks(range(len(shown)), [f"{_short(slice_.value)} ({slice_.rows:,})" for slice_, _ in shown])

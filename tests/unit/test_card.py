@@ -80,6 +80,7 @@ def test_the_card_answers_what_a_reviewer_asks(card):
         "- Shown as one of three",
         "On 300 test rows from 2013-03-01 to 2013-03-30",
         "| learning_rate | 0.1 |",
+        "| distance | number | any number |",
         "Code: model.py:train, seed 42.",
         "- Gate: roc_auc not worse than the champion's by more than 0.05",
         "99 of 100 answers within 50 ms",
@@ -103,6 +104,23 @@ def test_a_card_from_the_gate_does_not_pretend_to_know_the_release(tmp_path):
     assert "- **Model**: not registered yet: this card is from the gate" in text
     assert "**Bento**" not in text
     assert "**Release**" not in text
+
+
+def test_passed_and_failed_are_words_that_every_font_has(tmp_path):
+    usecase = flights(gates=[{"metric": "brier", "at_most": 0.01}])
+    text = card_of(usecase, tmp_path, candidate=scored(usecase, LATE)).markdown.read_text()
+    rules = [line for line in text.split("## Verdict")[1].split("## ")[0].splitlines() if line.startswith("| ")]
+    assert [line.split(" | ")[0] for line in rules[2:]] == ["| passed", "| passed", "| **failed**"]
+    assert text.isascii()
+
+
+def test_numbers_stand_to_the_right_and_pictures_under_a_heading_of_their_own(card):
+    text = card.markdown.read_text()
+    assert (
+        "| Column | Value | Rows | roc_auc (champion) | brier (champion) |\n| --- | --- | ---: | ---: | ---: |" in text
+    )
+    assert 'style="text-align:right">Rows</th>' in card.html.read_text()
+    assert text.index("## Verdict") < text.index("\n## Plots\n\n![Confusion") < text.index("## Slices")
 
 
 def test_the_champion_stands_beside_the_candidate(card):
