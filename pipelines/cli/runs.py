@@ -27,7 +27,9 @@ REJECTED = 3
 @click.option("--seed", type=int, help="Instead of training.seed.")
 @click.option("--reason", default="manual", show_default=True, help="Goes into the release commit.")
 @click.option(
-    "--environment", type=click.Choice([e for e in ENVIRONMENTS if e != "production"]), help="Where to release to."
+    "--environment",
+    type=click.Choice([e for e in ENVIRONMENTS if e != "production"]),
+    help="Where to release to: staging (default), or local, a cluster on this machine.",
 )
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted or failed run after its last finished step.")
 @click.option(
