@@ -8,8 +8,10 @@ Made once (about two minutes) and kept in the user's cache; from then on it is p
 
 import gzip
 import hashlib
+import inspect
 import json
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -32,6 +34,7 @@ DOCKERFILE = ROOT / "bento" / "Dockerfile"
 REPOSITORY = "mlops/serving-base"
 DEBIAN = "bookworm"
 PACKAGES = "python3,ca-certificates"
+UV = Path(sys.executable).parent / "uv"
 BUILD_SECONDS = 900
 TAKEN_OUT = (
     "var/cache/apt",
@@ -47,38 +50,73 @@ TAKEN_OUT = (
     "etc/resolv.conf",
     "etc/hostname",
 )
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class BaseImage:
-    """The files of a base image in the cache; `digest` is that of its manifest."""
+class CachedLayer:
+    """A layer's file in the cache, and what is known of it."""
 
-    folder: Path
+    file: Path
+    blob: Descriptor
+    diff_id: str
+    unpacked: int
+
+    @classmethod
+    def of(cls, name: Path) -> "CachedLayer | None":
+        try:
+            known = json.loads(name.with_suffix(".json").read_text())
+        except OSError:
+            return None
+        blob = Descriptor(media_type=LAYER, digest=known["digest"], size=known["size"])
+        return cls(name.with_suffix(".tar.gz"), blob, known["diff_id"], known["unpacked"])
+
+
+@dataclass(frozen=True)
+class BaseImage:
+    """A base image whose layers lie in the cache."""
+
+    layers: list[CachedLayer]
+
+    @property
+    def config(self) -> bytes:
+        return canonical(
+            {
+                "architecture": ARCHITECTURES[platform.machine()],
+                "os": "linux",
+                "created": "1970-01-01T00:00:00Z",
+                "config": contract(),
+                "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in self.layers]},
+                "history": [{"created_by": "debootstrap"}, {"created_by": "uv pip install"}],
+            }
+        )
 
     @property
     def manifest(self) -> bytes:
-        return (self.folder / "manifest.json").read_bytes()
+        return Manifest(config=_described(self.config), layers=[layer.blob for layer in self.layers]).encode()
 
     @property
-    def digest(self) -> str:
-        return f"sha256:{hashlib.sha256(self.manifest).hexdigest()}"
+    def packed(self) -> int:
+        return sum(layer.blob.size for layer in self.layers)
 
     @property
-    def bytes(self) -> int:
-        return sum(each.size for each in Manifest.model_validate_json(self.manifest).layers)
+    def unpacked(self) -> int:
+        return sum(layer.unpacked for layer in self.layers)
 
     def push(self, registry: str, access: RegistryAccess | None = None) -> str:
         """Its name by digest in a registry, which gets what it does not have."""
+        manifest, config = self.manifest, self.config
+        digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
         with Registry(registry, access or RegistryAccess.load({"MLOPS_PLAIN_REGISTRIES": registry})) as opened:
             repository = Repository(opened, REPOSITORY, f"{registry}/{REPOSITORY}")
-            if repository.digest_of(self.digest) is None:
-                described = Manifest.model_validate_json(self.manifest)
-                for blob in [*described.layers, described.config]:
-                    if not repository.has(blob.digest):
-                        repository.upload(blob, lambda blob=blob: _read(self.folder / blob.digest.split(":")[1]))
-                repository.put_manifest("test", self.manifest, OCI_MANIFEST)
-        return f"{registry}/{REPOSITORY}@{self.digest}"
+            if repository.digest_of(digest) is None:
+                for layer in self.layers:
+                    if not repository.has(layer.blob.digest):
+                        repository.upload(layer.blob, lambda file=layer.file: _read(file))
+                repository.upload(_described(config), lambda: iter((config,)))
+                repository.put_manifest(f"test-{digest[7:19]}", manifest, OCI_MANIFEST)
+        return f"{registry}/{REPOSITORY}@{digest}"
 
 
 def ensure_base_image(registry: str) -> str:
@@ -94,15 +132,18 @@ def base_image(say: Say | None = None) -> BaseImage:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops-blueprint" / "base-image"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / ".lock", timeout=BUILD_SECONDS):
-        ready = cache / _key()
-        if not (ready / "manifest.json").is_file():
+        requirements = pinned()
+        recipe = _recipe()
+        system = cache / f"system-{_key(recipe)}"
+        packages = cache / f"packages-{_key(recipe, requirements.encode())}"
+        found = [CachedLayer.of(name) for name in (system, packages)]
+        if None in found:
             _require_means()
-            say(f"making a serving base for tests in {ready} (a few minutes, once)")
+            say(f"making a serving base for tests in {cache} (a few minutes, once)")
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
-                _build(Path(scratch))
-                shutil.rmtree(ready, ignore_errors=True)
-                (Path(scratch) / "image").rename(ready)
-        return BaseImage(ready)
+                _build(Path(scratch), requirements, system, packages)
+            found = [CachedLayer.of(name) for name in (system, packages)]
+        return BaseImage([layer for layer in found if layer])
 
 
 def contract() -> dict[str, Any]:
@@ -123,14 +164,25 @@ def contract() -> dict[str, Any]:
     }
 
 
-def _key() -> str:
-    """What the image is made of; any change of it makes another one."""
-    made_of = [Path(__file__), DOCKERFILE, ROOT / "requirements.lock", ROOT / "pyproject.toml"]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in made_of)).hexdigest()[:16]
+def pinned() -> str:
+    """The serve extra with versions and hashes, as the lock has them."""
+    wanted = ["--extra", "serve", "--constraints", ROOT / "requirements.lock", ROOT / "pyproject.toml"]
+    how = ["--quiet", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
+    return _run(UV, "pip", "compile", *how, *wanted)
+
+
+def _recipe() -> bytes:
+    """How the image is made; another way makes another image."""
+    functions = (_build, _make_system, install_packages, pack_layer)
+    return "".join([PACKAGES, DEBIAN, *TAKEN_OUT, *map(inspect.getsource, functions)]).encode()
+
+
+def _key(*made_of: bytes) -> str:
+    return hashlib.sha256(b"".join(made_of)).hexdigest()[:16]
 
 
 def _require_means() -> None:
-    if os.geteuid() != 0:
+    if platform.machine() not in ARCHITECTURES or os.geteuid() != 0:
         pytest.skip("a base image is made with debootstrap, which needs root")
     if shutil.which("debootstrap"):
         return
@@ -142,9 +194,18 @@ def _require_means() -> None:
         pytest.skip("a base image is made with debootstrap, which is not here: apt-get install debootstrap")
 
 
-def _build(scratch: Path) -> None:
-    system, packages, image = scratch / "system", scratch / "packages", scratch / "image"
-    image.mkdir()
+def _build(scratch: Path, requirements: str, system_layer: Path, packages_layer: Path) -> None:
+    system = scratch / "system"
+    _make_system(system)
+    _run("chroot", system, "python3", "-m", "venv", "--without-pip", "/opt/venv")
+    (scratch / "packages" / "opt").mkdir(parents=True)
+    (system / "opt" / "venv").rename(scratch / "packages" / "opt" / "venv")
+    install_packages(scratch / "packages", requirements)
+    pack_layer(system, system_layer)
+    pack_layer(scratch / "packages", packages_layer)
+
+
+def _make_system(system: Path) -> None:
     _run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", DEBIAN, system)
     for name in TAKEN_OUT:
         path = system / name
@@ -152,41 +213,22 @@ def _build(scratch: Path) -> None:
     for name in ("var/log", "tmp", "home/bentoml/bento/src"):
         (system / name).mkdir(parents=True, exist_ok=True)
     (system / "tmp").chmod(0o1777)
-    venv = packages / "opt" / "venv"
-    _run("chroot", system, "python3", "-m", "venv", "--without-pip", "/opt/venv")
-    venv.parent.mkdir(parents=True)
-    (system / "opt" / "venv").rename(venv)
-    site = next((venv / "lib").glob("python3*")) / "site-packages"
-    uv = Path(sys.executable).parent / "uv"
-    wanted = [
-        "--requirements",
-        ROOT / "pyproject.toml",
-        "--extra",
-        "serve",
-        "--constraints",
-        ROOT / "requirements.lock",
-    ]
-    _run(uv, "pip", "install", "-q", "--no-build", "--python-version", site.parent.name[6:], "--target", site, *wanted)
+
+
+def install_packages(root: Path, requirements: str | None = None) -> None:
+    """The serve extra into /opt/venv of a tree, compiled."""
+    site = root / "opt" / "venv" / "lib" / "python3.11" / "site-packages"
+    site.mkdir(parents=True, exist_ok=True)
+    listed = root.with_name(f"{root.name}.txt")
+    listed.write_text(requirements or pinned())
+    how = ["-q", "--no-build", "--require-hashes", "--python-version", "3.11", "--target", site]
+    _run(UV, "pip", "install", *how, "--requirements", listed)
     _run(sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", site)
-    layers = [_layer(system, image), _layer(packages, image)]
-    config = {
-        "architecture": _run("dpkg", "--print-architecture").strip(),
-        "os": "linux",
-        "created": "1970-01-01T00:00:00Z",
-        "config": contract(),
-        "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in layers]},
-        "history": [{"created_by": "debootstrap"}, {"created_by": "uv pip install"}],
-    }
-    content = canonical(config)
-    digest = hashlib.sha256(content).hexdigest()
-    (image / digest).write_bytes(content)
-    described = Descriptor(media_type=CONFIG, digest=f"sha256:{digest}", size=len(content))
-    (image / "manifest.json").write_bytes(Manifest(config=described, layers=[blob for blob, _ in layers]).encode())
 
 
-def _layer(folder: Path, image: Path) -> tuple[Descriptor, str]:
-    """A whole tree as a layer, links, modes and owners included, times not."""
-    plain, packed = image / "layer.tar", image / "layer.tar.gz"
+def pack_layer(folder: Path, name: Path) -> None:
+    """A whole tree as a layer, links, modes and owners included, times not; the description is written last."""
+    plain, packed = name.with_suffix(".tar"), name.with_suffix(".tar.gz")
     with tarfile.open(plain, "w", format=tarfile.PAX_FORMAT) as tar:
         for path in sorted(folder.rglob("*")):
             entry = tar.gettarinfo(path, arcname=str(path.relative_to(folder)))
@@ -198,18 +240,20 @@ def _layer(folder: Path, image: Path) -> tuple[Descriptor, str]:
                     tar.addfile(entry, content)
             else:
                 tar.addfile(entry)
-    diff_id = _sha256(plain)
     with (
         plain.open("rb") as source,
         packed.open("wb") as target,
         gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=target, mtime=0) as compressed,
     ):
         shutil.copyfileobj(source, compressed, 1 << 20)
+    sizes = {"size": packed.stat().st_size, "unpacked": plain.stat().st_size}
+    known = {"digest": f"sha256:{_sha256(packed)}", "diff_id": f"sha256:{_sha256(plain)}", **sizes}
     plain.unlink()
-    digest = _sha256(packed)
-    size = packed.stat().st_size
-    packed.rename(image / digest)
-    return Descriptor(media_type=LAYER, digest=f"sha256:{digest}", size=size), f"sha256:{diff_id}"
+    name.with_suffix(".json").write_text(json.dumps(known))
+
+
+def _described(config: bytes) -> Descriptor:
+    return Descriptor(media_type=CONFIG, digest=f"sha256:{hashlib.sha256(config).hexdigest()}", size=len(config))
 
 
 def _run(*command: object) -> str:
