@@ -48,9 +48,12 @@ format: install ## Put the code into its form
 	@$(BIN)/ruff check --fix-only -q .
 	@$(BIN)/ruff format -q .
 
+# The command stands in the first lines of the locks, where Renovate reads it (it wants it in just this form).
+LOCK := uv pip compile --universal --python-version=3.11 --generate-hashes --all-extras pyproject.toml \
+  --output-file=requirements.lock
 lock: install ## Resolve pyproject.toml into requirements.lock anew, here and in pulumi/
-	@for folder in . pulumi; do (cd $$folder && $(abspath $(BIN))/uv pip compile --quiet --universal --python-version 3.11 \
-	  --generate-hashes --all-extras --no-header pyproject.toml --output-file requirements.lock) || exit 1; done
+	@for folder in . pulumi; do (cd $$folder && UV_CUSTOM_COMPILE_COMMAND="$(LOCK)" $(abspath $(BIN))/$(LOCK) --quiet) \
+	  || exit 1; done
 
 bench: install ## Measure serving, rollouts and the framework's own cost, each against its baseline
 	@for name in serving rollout steps; do $(BIN)/python -m tests.bench.bench_$$name || exit 1; done
