@@ -192,9 +192,8 @@ class _Publication:
             self.uploaded += layer.blob.size
 
     def _send(self, blob: Descriptor, content: bytes) -> None:
-        if not self.own.has(blob.digest):
-            self.own.upload(blob, lambda: iter((content,)))
-            self.uploaded += blob.size
+        self.own.upload(blob, lambda: iter((content,)))
+        self.uploaded += blob.size
 
     def _take_over(self, base: Manifest) -> None:
         """The base's layers: mounted within a registry, else copied through here; those of other servers stay there."""

@@ -28,6 +28,8 @@ from pipelines.images.manifest import MANIFEST_TYPES, Descriptor
 
 PAUSES = (0.3, 1.0, 4.0)
 TIMEOUT = httpx.Timeout(60, connect=10)
+# A registry hashes what it got before it answers.
+UPLOAD_TIMEOUT = httpx.Timeout(60, connect=10, read=600)
 CHUNK = 1 << 20
 MANIFEST_LIMIT = 4 << 20
 
@@ -100,7 +102,11 @@ class Registry:
     ) -> httpx.Response:
         for attempt in (1, 2):
             request = self._client.build_request(
-                method, url, content=body() if body else content, headers=self._headers(url, headers)
+                method,
+                url,
+                content=body() if body else content,
+                headers=self._headers(url, headers),
+                timeout=UPLOAD_TIMEOUT if body else TIMEOUT,
             )
             try:
                 answer = self._client.send(request, stream=stream, follow_redirects=method in {"GET", "HEAD"})

@@ -90,6 +90,7 @@ def fetch_bento(store: Path, image: str) -> Path:
 
 def publish_bento(usecase: str, bento: PackedBento, settings: Settings) -> "Published":
     """Push a packed Bento as an image `<images>/<use case>@sha256:…` and keep its manifest beside the Bento."""
+    from pipelines.images.progress import Announcer
     from pipelines.images.publish import REVISION, SOURCE, BentoFolder, publish
 
     folder = fetch_bento(settings.bentos, bento.image)
@@ -106,7 +107,8 @@ def publish_bento(usecase: str, bento: PackedBento, settings: Settings) -> "Publ
         created=provenance.created,
         annotations=said,
     )
-    published = publish(content, f"{settings.images}/{usecase}", settings.base_image)
+    repository = f"{settings.images}/{usecase}"
+    published = publish(content, repository, settings.base_image, progress=Announcer(print))
     digest = published.image.rsplit(":", 1)[1]
     write_atomically(_manifest_file(settings.bentos, usecase, digest), published.manifest.decode())
     return published

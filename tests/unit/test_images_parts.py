@@ -11,6 +11,7 @@ import pytest
 from pipelines.images.errors import NotAnImage, ReferenceInvalid
 from pipelines.images.layer import build_layer, unpack_layer
 from pipelines.images.manifest import DOCKER_MANIFEST, Index, Manifest, parse, with_layer
+from pipelines.images.progress import Announcer
 from pipelines.images.reference import Reference
 from pipelines.settings import SettingMissing, Settings
 
@@ -141,6 +142,14 @@ class TestLayers:
         layer.file.write_bytes(layer.file.read_bytes()[:4000])
         with pytest.raises(NotAnImage, match="cannot be unpacked"):
             unpack_layer(layer.file, PLACE, tmp_path / "out")
+
+
+def test_a_transfer_says_how_far_it_is_every_few_seconds():
+    said, now = [], iter([0.0, 1.0, 6.0, 7.0, 12.0])
+    announcer = Announcer(said.append, every=5, clock=lambda: next(now))
+    for done in (1, 2, 3, 4):
+        announcer(DIGEST, done * 1_000_000, 4_000_000)
+    assert said == ["uploading aaaaaaaaaaaa: 2 of 4 MB", "uploading aaaaaaaaaaaa: 4 of 4 MB"]
 
 
 class TestManifests:
