@@ -117,12 +117,12 @@ def roll_back(settings: Settings, name: str, environment: str, reason: str) -> "
     return done
 
 
-def propose(settings: Settings, name: str, force: bool = False) -> "Proposal":
+def propose(settings: Settings, name: str, force: bool = False, healthy_at: str | None = None) -> "Proposal":
     """Put staging's release of a use case on a branch for production."""
     from pipelines.release.releases import open_releases
 
     require_known(settings, name)
-    return open_releases(settings).propose_promotion(name, force=force)
+    return open_releases(settings).propose_promotion(name, force=force, healthy_at=healthy_at)
 
 
 def propose_rollback(settings: Settings, name: str, environment: str, reason: str) -> "Proposal":

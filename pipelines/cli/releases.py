@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipelines.release.releases import Proposal
 
 
-WAITS_FOR_REVIEW = 4
+NOT_YET = 4
 
 
 @click.command()
@@ -48,17 +48,19 @@ def rollback(context: Context, name: str, environment: str, reason: str, no_wait
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Merge without asking, where no pull request is used.")
 @click.option("--force", is_flag=True, help="Also if staging was released from uncommitted code.")
+@click.option("--healthy-at", metavar="COMMIT", help="Only if staging still has the release of this commit.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the rollout.")
 @click.pass_obj
-def promote(context: Context, name: str, yes: bool, force: bool, no_wait: bool) -> None:
+def promote(context: Context, name: str, yes: bool, force: bool, healthy_at: str | None, no_wait: bool) -> None:
     """Propose NAME's staging release for production.
 
     On GitHub a pull request is opened or updated. Elsewhere the diff is shown and merged from here.
 
-    Exit status: 0 production runs staging's release, 4 the proposal waits for its review, 1 failed.
+    Exit status: 0 production runs staging's release; 4 not yet: the proposal waits for its review, or staging has moved
+    on from --healthy-at; 1 failed.
     """
     from pipelines.launch import merge, propose, review_place, settle
-    from pipelines.release.releases import AlreadyPromoted
+    from pipelines.release.releases import AlreadyPromoted, StagingMovedOn
 
     settings = context.settings
     console = make_console()
@@ -66,7 +68,10 @@ def promote(context: Context, name: str, yes: bool, force: bool, no_wait: bool) 
     if github and yes:
         raise click.UsageError(f"--yes merges nothing here: production is released by pull request on {github.web}")
     try:
-        proposal = propose(settings, name, force)
+        proposal = propose(settings, name, force, healthy_at)
+    except StagingMovedOn as moved:
+        console.print(f"[yellow]waits[/]: {moved.message}")
+        sys.exit(NOT_YET)
     except AlreadyPromoted as done:
         settle(settings, name)
         console.print(f"[green]unchanged[/]: {done.message}")
@@ -77,7 +82,7 @@ def promote(context: Context, name: str, yes: bool, force: bool, no_wait: bool) 
     console.print(proposal.diff, markup=False)
     if not yes and not (is_interactive() and click.confirm("merge into the main branch?")):
         console.print("not merged; to merge it: run this again with --yes, or on a terminal")
-        sys.exit(WAITS_FOR_REVIEW)
+        sys.exit(NOT_YET)
     commit = merge(settings, proposal)
     timeline = Timeline(console)
     timeline.say(f"[green]merged[/] {proposal.release.bento} into production, commit {commit[:9]}")
@@ -100,7 +105,7 @@ def _request_review(settings: Settings, github: "GitHub", proposal: "Proposal") 
         )
         console.print("  with MLOPS_GITHUB_TOKEN it is opened from here, with metrics, verdict and model card")
     console.print("production changes when it is merged")
-    sys.exit(WAITS_FOR_REVIEW)
+    sys.exit(NOT_YET)
 
 
 @click.command()

@@ -39,6 +39,10 @@ class AlreadyPromoted(MlopsError):
     """Production has this release already."""
 
 
+class StagingMovedOn(MlopsError):
+    """Staging runs another release by now than the one that was seen healthy."""
+
+
 class NotForProduction(MlopsError):
     """Production only runs what staging has run, from committed code."""
 
@@ -193,13 +197,26 @@ class Releases:
         return self._proposal("rollback", usecase, environment, branch, commit, done[0].restored, done[0].withdrawn)
 
     def propose_promotion(
-        self, usecase: str, source: str = "staging", target: str = "production", force: bool = False
+        self,
+        usecase: str,
+        source: str = "staging",
+        target: str = "production",
+        force: bool = False,
+        healthy_at: str | None = None,
     ) -> Proposal:
-        """Put the source's release on the branch promote/<use case>, as one commit on top of the main branch."""
+        """Put the source's release on the branch promote/<use case>, as one commit on top of the main branch.
+
+        `healthy_at`: only if it is still the release of that commit, at which somebody saw it healthy.
+        """
         proposed: list[tuple[Release, Release | None]] = []
 
         def change(tree: Tree) -> tuple[dict[str, str | None], str]:
             release = self._promotable(tree, usecase, source, target, force)
+            if healthy_at and _read(Tree(self.repository, healthy_at), usecase, source, tolerant=True) != release:
+                raise StagingMovedOn(
+                    f"{source} runs {release.bento} now, which is not what was healthy at {healthy_at[:12]}",
+                    hint="its own health is told by its own rollout",
+                )
             proposed[:] = [(release, _read(tree, usecase, target, tolerant=True))]
             message = _promotion_message(tree, usecase, target, release)
             return {release_path(usecase, target): release.to_yaml()}, message

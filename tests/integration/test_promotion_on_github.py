@@ -159,6 +159,19 @@ def test_once_merged_production_runs_it_and_promote_has_nothing_to_do(mlops, ori
     assert git(origin, "branch", "--list", "promote/*") == "", "nothing is left to be merged by mistake"
 
 
+def test_only_what_was_seen_healthy_is_proposed(mlops, origin, fake, releases):
+    healthy = git(origin, "rev-parse", "main")
+    releases.bump(FLIGHTS, "staging", release(3), "x")
+    late = mlops("promote", FLIGHTS, "--healthy-at", healthy)
+    assert late.exit_code == 4
+    assert "staging runs flights:3 now" in late.stdout
+    assert fake.pulls == []
+    newest = git(origin, "rev-parse", "main")
+    releases.bump("pictures", "staging", release(1, "pictures"), "commits of other models do not matter")
+    assert "pull request opened" in mlops("promote", FLIGHTS, "--healthy-at", newest).stdout
+    assert mlops("promote", FLIGHTS, "--healthy-at", "f" * 40).exit_code == 4, "a commit that nobody knows"
+
+
 def test_yes_cannot_go_around_the_review(mlops, releases):
     result = mlops("promote", FLIGHTS, "--yes")
     assert result.exit_code == 2
