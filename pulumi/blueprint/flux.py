@@ -54,10 +54,18 @@ def read_instance(root: Path, environment: str) -> Mapping[str, Any]:
             f"{path} does not exist", hint=f"clusters/{environment}/ is what Flux reconciles; see clusters/README.md"
         )
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    spec = document.get("spec") if isinstance(document, dict) else None
-    if not isinstance(spec, dict) or document.get("kind") != "FluxInstance":
-        raise FluxInstanceMissing(f"{path} declares no FluxInstance", hint="it needs kind: FluxInstance and a spec")
+    document = document if isinstance(document, dict) else {}
+    spec = document.get("spec")
+    if document.get("kind") != "FluxInstance" or not isinstance(spec, dict) or "distribution" not in spec:
+        raise FluxInstanceMissing(
+            f"{path} declares no FluxInstance", hint="it needs kind: FluxInstance and a spec with a distribution"
+        )
     return spec
+
+
+def as_values(instance: Mapping[str, Any]) -> dict[str, Any]:
+    """The declared spec as values of the chart, whose own default for the artifact would stay behind after Flux."""
+    return {**instance, "distribution": {"artifact": "", **instance["distribution"]}}
 
 
 def hand_over(platform: Platform, instance: Mapping[str, Any], secrets: Secrets) -> None:
@@ -79,7 +87,7 @@ class Handover:
         )
         before = [namespace, self._vars(namespace), *self._secrets(namespace)]
         operator = self._plant("flux-operator", {}, after=before)
-        self._plant("flux-instance", {"instance": dict(self.instance)}, after=[operator])
+        self._plant("flux-instance", {"instance": as_values(self.instance)}, after=[operator])
 
     def _vars(self, namespace: pulumi.Resource) -> k8s.core.v1.ConfigMap:
         """Watched: a changed value is rolled out as soon as `pulumi up` has written it."""

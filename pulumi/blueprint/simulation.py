@@ -73,19 +73,13 @@ class Cloud(Mocks):
         self.unknown = unknown
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        state = _as_answered(args.inputs)
         if self.unknown:
-            return "", dict(args.inputs)
+            return "", state
         computed = {key: f"<{args.name}.{key}>" for key in COMPUTED.get(args.typ, ())}
         if args.typ in NAMES and NAMES[args.typ] in args.inputs:
             computed["name"] = args.inputs[NAMES[args.typ]]
-        state = {**args.inputs, **computed, **NESTED.get(args.typ, {})}
-        if "userAssignedIdentities" in (identity := state.get("identity") or {}):
-            # Azure is told a list of identities and answers with a mapping.
-            state["identity"] = {
-                **identity,
-                "userAssignedIdentities": {i: {} for i in identity["userAssignedIdentities"]},
-            }
-        return f"<{args.name}.id>", state
+        return f"<{args.name}.id>", {**state, **computed, **NESTED.get(args.typ, {})}
 
     def call(self, args: MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         if args.token not in ANSWERS:
@@ -93,3 +87,11 @@ class Cloud(Mocks):
                 f"the rehearsal has no answer for {args.token}: add it to blueprint/simulation.py"
             )
         return ANSWERS[args.token], []
+
+
+def _as_answered(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Azure is told a list of identities and answers with a mapping; all else comes back as it was asked for."""
+    identity = inputs.get("identity")
+    if not isinstance(identity, dict) or "userAssignedIdentities" not in identity:
+        return dict(inputs)
+    return {**inputs, "identity": {**identity, "userAssignedIdentities": {}}}

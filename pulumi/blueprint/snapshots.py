@@ -7,6 +7,8 @@ from blueprint import plan
 from blueprint.rehearsal import FOLDER, rehearse
 
 SNAPSHOTS = FOLDER / "tests" / "snapshots"
+# Flux as an example has it: what Git says of Flux has reviews of its own.
+TREE = FOLDER / "tests" / "tree"
 ENDINGS = {"tree": "txt", "json": "json"}
 
 
@@ -17,7 +19,7 @@ def stacks() -> list[str]:
 
 def snapshots(stack: str) -> Iterator[tuple[Path, str]]:
     """The files of one stack and what should be in them."""
-    rehearsal = rehearse(stack)
+    rehearsal = rehearse(stack, root=TREE)
     for name, ending in ENDINGS.items():
         yield SNAPSHOTS / f"{stack}.{ending}", plan.FORMATS[name](rehearsal)
 

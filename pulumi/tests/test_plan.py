@@ -1,0 +1,82 @@
+"""The offline plan: reviewed snapshots, the same at every run, and honest about what it is."""
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from blueprint import plan, program
+from blueprint.rehearsal import PRETENDED
+from blueprint.snapshots import SNAPSHOTS, snapshots, stacks
+from tests.clouds import STACKS, rehearsal
+
+FOLDER = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_change_of_the_plan_is_seen_in_the_pull_request(stack):
+    for path, text in snapshots(stack):
+        assert path.is_file(), f"no {path.name}: make plan-snapshots"
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is another plan now: make plan-snapshots"
+
+
+def test_no_snapshot_is_left_of_a_stack_that_is_gone():
+    assert {path.stem for path in SNAPSHOTS.iterdir()} == set(stacks())
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_tree_and_json_show_every_resource(stack):
+    done = rehearsal(stack)
+    tree = plan.as_tree(done)
+    document = json.loads(plan.as_json(done))
+    assert len(document["resources"]) == len(done.resources)
+    assert len(re.findall(r"(├──|└──)", tree)) == len(done.resources)
+    assert "offline plan" in document["note"]
+
+
+def test_no_plan_shows_a_secret():
+    for path in SNAPSHOTS.iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert not [word for word in PRETENDED.values() if len(word) > 2 and word in text]
+
+
+def test_the_command_prints_json_and_nothing_else(monkeypatch, capsys):
+    monkeypatch.setattr(plan, "rehearse", rehearsal)
+    assert plan.main(["--cloud", "aws", "--env", "production", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stack"] == "aws-production"
+    assert plan.main(["--cloud", "aws", "--env", "production"]) == 0
+    assert capsys.readouterr().out.startswith("# offline plan")
+
+
+def test_a_stack_that_does_not_exist_is_an_error_in_plain_words(capsys):
+    assert plan.main(["--cloud", "gcp", "--env", "local"]) == 1
+    error = capsys.readouterr().err
+    assert "error: there is no Pulumi.gcp-local.yaml" in error
+    assert "hint: stacks: aws-production" in error
+
+
+def test_the_entry_point_runs_the_program(monkeypatch):
+    called = []
+    monkeypatch.setattr(program, "run", lambda: called.append(True))
+    runpy.run_path(str(FOLDER / "__main__.py"))
+    assert called == [True]
+
+
+@pytest.mark.parametrize("cloud", ["gcp", "aws", "azure", "existing"])
+def test_one_cloud_imports_no_other_cloud(cloud):
+    code = f"import sys, blueprint.program, blueprint.{cloud}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=FOLDER)
+    modules = set(done.stdout.split())
+    sdks = {"gcp": "pulumi_gcp", "aws": "pulumi_aws", "azure": "pulumi_azure_native"}
+    assert modules & set(sdks.values()) == ({sdks[cloud]} if cloud in sdks else set())
+
+
+def test_no_module_is_two_and_nothing_shadows_the_sdk():
+    for path in FOLDER.glob("blueprint/**/*.py"):
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= 400, f"{path.relative_to(FOLDER)} has {lines} lines; does it hold two things?"
+    assert not (FOLDER / "__init__.py").exists(), "a package called pulumi would hide Pulumi's own"
