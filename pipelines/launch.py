@@ -46,11 +46,14 @@ class UnknownParam(MlopsError):
 def prepare(settings: Settings, name: str) -> str:
     """Refuse what cannot work before anything starts, bring the origin up to the checkout; gives the code's version."""
     from pipelines.embedded.origin import code_version, ensure_origin
+    from pipelines.release.releases import open_releases
 
     load_usecase(settings.root, name, settings.environment)
     _require_writable(settings.home)
     if settings.remote == str(settings.home / "origin.git"):
         ensure_origin(Path(settings.remote), settings.root, settings.branch)
+    else:
+        open_releases(settings).repository.require_writable()
     return code_version(settings.root)
 
 

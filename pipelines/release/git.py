@@ -218,6 +218,11 @@ class Repository:
         """Move a branch of the remote forward to a commit of the cache; False when others were faster."""
         return self._push(sha, branch)
 
+    def require_writable(self) -> None:
+        """Find out before hours of work whether the branch is there and this login may push; hooks are not asked."""
+        head = self.fetch()
+        self._remote(["push", "--quiet", "--dry-run", self.remote, f"{head}:refs/heads/{self.branch}"])
+
     def delete_branch(self, branch: str) -> None:
         self._remote(["push", "--quiet", self.remote, f":refs/heads/{branch}"], check=False)
 

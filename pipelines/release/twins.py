@@ -35,7 +35,7 @@ def find_twin(
         if release.bento in withdrawn and not force:
             raise ReleaseWithdrawn(
                 f"this model is the same to the byte as {release.bento}, which was rolled back in {environment}",
-                hint="train on other data or with other code, or use --force if you are sure",
+                hint="train on other data or with other code, or start a run with --force if you are sure",
             )
         # What was made from uncommitted code cannot go to production; made again from a commit, it can.
         if release.code.endswith(DIRTY) and not code.endswith(DIRTY):

@@ -2,10 +2,12 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipelines.launch import prepare
 from pipelines.release.access import Access, AccessInvalid
 from pipelines.release.git import BranchMissing, PushDenied, RemoteUnreachable, Repository
 from pipelines.release.refusals import (
@@ -19,7 +21,7 @@ from pipelines.release.refusals import (
 from pipelines.release.releases import Releases
 from tests.git_servers import GitOverHttp, git_over_ssh, why_no_sshd
 from tests.integration.test_releases import FLIGHTS, origin, release, subjects
-from tests.pipeline_cases import git
+from tests.pipeline_cases import NAME, git
 
 __all__ = ["origin"]
 
@@ -138,6 +140,20 @@ def test_a_login_that_is_missing_wrong_or_read_only_is_told_apart(
         over(f"{host.url}/origin.git", tmp_path).bump(FLIGHTS, "staging", release(1), "x")
     assert caught.value.hint
     assert subjects(origin) == ["start"]
+
+
+def test_whether_it_may_push_is_known_before_a_run_trains_for_hours(host, lab, monkeypatch):
+    git(lab.root, "push", "-q", "--force", str(host.folder / "origin.git"), "HEAD:main")
+    settings = replace(lab.settings, remote=f"{host.url}/origin.git")
+    for token, error in (("wrong", LoginRefused), ("reader", ReadOnlyLogin)):
+        monkeypatch.setenv("MLOPS_GIT_TOKEN", token)
+        with pytest.raises(error):
+            prepare(settings, NAME)
+    monkeypatch.setenv("MLOPS_GIT_TOKEN", TOKEN)
+    assert prepare(settings, NAME) == git(lab.root, "rev-parse", "HEAD")
+    with pytest.raises(BranchMissing):
+        prepare(replace(settings, branch="other"), NAME)
+    assert git(host.folder / "origin.git", "branch", "--format=%(refname:short)") == "main", "nothing was pushed"
 
 
 def test_a_protected_branch_is_told_with_what_to_allow_for_staging(host, origin, tmp_path, monkeypatch):

@@ -323,6 +323,38 @@ def test_a_promotion_survives_other_commits_in_between(releases):
     assert releases.current(FLIGHTS, "production") == release(1), "what was proposed, not what came later"
 
 
+def merge_into_main(origin: Path, *parents: str, file: str) -> None:
+    """A merge by somebody's hands that leaves this as staging's release."""
+    work = origin.parent / "by-hand"
+    git(origin.parent, "clone", "-q", str(origin), work.name)
+    (work / release_path(FLIGHTS, "staging")).write_text(file)
+    git(work, "add", "-A")
+    arguments = [part for parent in parents for part in ("-p", parent)]
+    merged = git(work, "commit-tree", git(work, "write-tree"), *arguments, "-m", "merge by hand")
+    git(work, "push", "-q", "origin", f"{merged}:refs/heads/main")
+
+
+@pytest.mark.parametrize("kept", [1, 3], ids=["one side's", "a third"])
+def test_the_history_is_what_was_written_not_what_merges_carried(origin, releases, kept):
+    first = releases.bump(FLIGHTS, "staging", release(1), "x")
+    releases.bump(FLIGHTS, "staging", release(2), "x")
+    back = releases.rollback(FLIGHTS, "staging", "bad").commit
+    side = git(
+        origin, "-c", "user.name=t", "-c", "user.email=t@t", "commit-tree", f"{first}^{{tree}}", "-p", first, "-m", "s"
+    )
+    merge_into_main(origin, side, back, file=release(kept).to_yaml())
+    written = [deployment.release.version for deployment in releases.history(FLIGHTS, "staging")]
+    assert written == (["1", "2", "1"] if kept == 1 else ["3", "1", "2", "1"])
+    assert releases.withdrawn(FLIGHTS, "staging") == {"flights:2"}, "though a side that never knew of it came first"
+
+
+def test_two_promotions_at_once_are_one_proposal(origin, releases):
+    releases.bump(FLIGHTS, "staging", release(1), "x")
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda n: open_at(origin, f"cache-{n}.git").propose_promotion(FLIGHTS), range(4)))
+    assert {promotion.commit for promotion in made} == {git(origin, "rev-parse", "promote/flights")}
+
+
 def test_git_of_this_machine_is_not_asked_for_a_name_or_a_signature(origin, releases, monkeypatch, tmp_path):
     config = tmp_path / "gitconfig"
     config.write_text(
