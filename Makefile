@@ -6,7 +6,7 @@ MLOPS  := $(BIN)/mlops
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status test test-fast e2e lint format lock bench plan plan-snapshots test-pulumi clean
+.PHONY: help install demo up down status cluster cluster-down test test-fast e2e lint format lock bench plan plan-snapshots test-pulumi clean
 
 help: ## List these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ down: install ## Stop the embedded platform, and the demo's
 
 status: install ## What is released, running and healthy
 	@$(MLOPS) status
+
+cluster: ## A Kubernetes cluster on this machine that Flux keeps as this working tree says (Docker, kind, kubectl, helm)
+	@.ci/cluster up
+
+cluster-down: ## Remove that cluster and its registry
+	@.ci/cluster down
 
 test: install ## Run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not cluster"
