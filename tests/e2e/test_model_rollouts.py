@@ -140,7 +140,9 @@ def test_a_server_that_crashes_never_replaces_one_that_works(flux, tree, story, 
     before = deployment(flux, FLIGHTS)["status"]["readyReplicas"]
     broken = publish_broken(tree, FLIGHTS, tmp_path)
     releases = open_releases(tree.settings)
-    crashing = releases.current(FLIGHTS, ENVIRONMENT).model_copy(update={"bento": f"{FLIGHTS}:3", "image": broken})
+    crashing = releases.current(FLIGHTS, ENVIRONMENT).model_copy(
+        update={"bento": f"{FLIGHTS}:2-crashing", "image": broken}
+    )
     releases.bump(FLIGHTS, ENVIRONMENT, crashing, "e2e: a server that crashes")
     committed = time.monotonic()
     wait_for(

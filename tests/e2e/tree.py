@@ -133,7 +133,7 @@ class Tree:
                     "path": f"./clusters/{ENVIRONMENT}",
                     "prune": True,
                     "sourceRef": {"kind": "GitRepository", "name": FLUX},
-                    "patches": PATCHES,
+                    "patches": _patches(self.url),
                 },
             },
         )
@@ -144,22 +144,16 @@ class Tree:
         self.cluster.kubectl("delete", "gitrepository", FLUX, "-n", FLUX, "--wait", "--timeout=50s")
 
 
-STAGES = "controllers|configs|platform"
-PATCHES = [
-    {
-        "target": {"group": "kustomize.toolkit.fluxcd.io", "kind": "Kustomization", "name": STAGES},
-        "patch": yaml.safe_dump([{"op": "add", "path": "/spec/suspend", "value": True}]),
-    },
-    {
-        "target": {"group": "kustomize.toolkit.fluxcd.io", "kind": "Kustomization",
-                   "labelSelector": "mlops-blueprint/usecase"},
-        "patch": yaml.safe_dump([
-            {"op": "remove", "path": "/spec/dependsOn"},
-            {"op": "add", "path": "/spec/patches", "value": [{
-                "target": {"kind": "Deployment"},
-                "patch": yaml.safe_dump(
-                    [{"op": "replace", "path": "/spec/progressDeadlineSeconds", "value": 20}]),
-            }]},
-        ]),
-    },
-]  # fmt: skip
+def _patches(url: str) -> list[dict[str, object]]:
+    """What differs from clusters/local as it is committed, and why: see `bootstrap`."""
+    kustomizations = {"group": "kustomize.toolkit.fluxcd.io", "kind": "Kustomization"}
+    deadline = [{"op": "replace", "path": "/spec/progressDeadlineSeconds", "value": 20}]
+    quick = {"target": {"kind": "Deployment"}, "patch": yaml.safe_dump(deadline)}
+    stages = [{"op": "add", "path": "/spec/suspend", "value": True}]
+    models = [{"op": "remove", "path": "/spec/dependsOn"}, {"op": "add", "path": "/spec/patches", "value": [quick]}]
+    source = [{"op": "replace", "path": "/spec/url", "value": url}]
+    return [
+        {"target": {**kustomizations, "labelSelector": "mlops-blueprint/stage"}, "patch": yaml.safe_dump(stages)},
+        {"target": {**kustomizations, "labelSelector": "mlops-blueprint/usecase"}, "patch": yaml.safe_dump(models)},
+        {"target": {"kind": "GitRepository", "name": "platform"}, "patch": yaml.safe_dump(source)},
+    ]
