@@ -32,10 +32,11 @@ class Evidence:
 
 
 def find_evidence(settings: Settings, release: Release) -> Evidence:
-    """Look in the run folders of this machine, then in MLflow."""
+    """Look in the run folders of this machine, then in MLflow; its page of the run is linked in any case."""
     folder = _run_folder(settings, release.run)
     if folder:
-        return Evidence(verdict=_text(folder / VERDICT_FILE), card=_text(folder / CARD_FILE))
+        verdict, card = _text(folder / VERDICT_FILE), _text(folder / CARD_FILE)
+        return Evidence(verdict=verdict, card=card, run_url=_run_url(settings.tracking_uri, release.run))
     try:
         return _from_mlflow(settings.tracking_uri, release.run)
     except Exception as error:  # noqa: BLE001 - whatever MLflow raises, a promotion goes on and says so
@@ -55,19 +56,30 @@ def _run_folder(settings: Settings, mlflow_run: str) -> Path | None:
 def _from_mlflow(tracking_uri: str, run: str) -> Evidence:
     with brief_patience(), tempfile.TemporaryDirectory() as scratch:
         client = mlflow_client(tracking_uri)
-        experiment = client.get_run(run).info.experiment_id
+        client.get_run(run)  # for the clearer error
         names = {Path(item.path).name for item in client.list_artifacts(run, FOLDER)}
         found = {}
         for name in (VERDICT_FILE, CARD_FILE):
             if name in names:
                 found[name] = _text(Path(client.download_artifacts(run, f"{FOLDER}/{name}", scratch)))
-    on_web = tracking_uri.startswith(("http://", "https://"))
     return Evidence(
         verdict=found.get(VERDICT_FILE),
         card=found.get(CARD_FILE),
         problem=None if found else f"run {run} in MLflow has no verdict and no model card",
-        run_url=f"{_shown(tracking_uri).rstrip('/')}/#/experiments/{experiment}/runs/{run}" if on_web else None,
+        run_url=_run_url(tracking_uri, run),
     )
+
+
+def _run_url(tracking_uri: str, run: str) -> str | None:
+    """The run's page in MLflow, where it has pages and answers."""
+    if not tracking_uri.startswith(("http://", "https://")):
+        return None
+    try:
+        with brief_patience():
+            experiment = mlflow_client(tracking_uri).get_run(run).info.experiment_id
+    except Exception:  # noqa: BLE001 - whatever MLflow raises: a link is only a help
+        return None
+    return f"{_shown(tracking_uri).rstrip('/')}/#/experiments/{experiment}/runs/{run}"
 
 
 def _text(path: Path) -> str | None:

@@ -1,6 +1,12 @@
 """Production by pull request: git is real, GitHub's API a stand-in on loopback (see tests/fake_github.py)."""
 
+import contextlib
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 
 import pytest
 from click.testing import CliRunner, Result
@@ -351,6 +357,53 @@ def test_verdict_and_card_are_found_in_mlflow_when_the_run_was_elsewhere(tmp_pat
     found = find_evidence(settings, wanted)
     assert (found.verdict, found.card, found.problem) == (VERDICT.strip(), CARD.strip(), None)
     assert "did not give run" in find_evidence(settings, release(3)).problem
+
+
+@pytest.mark.slow
+def test_the_run_is_linked_where_mlflow_has_pages(tmp_path, mlflow_server):
+    from pipelines.training.tracking import mlflow_client
+
+    client = mlflow_client(mlflow_server)
+    experiment = client.create_experiment("flights")
+    run = client.create_run(experiment).info.run_id
+    client.log_text(run, VERDICT, "evaluation/verdict.md")
+    settings = Settings.load({"MLOPS_TRACKING_URI": mlflow_server}, root=tmp_path, home=tmp_path / "home")
+    page = f"{mlflow_server}/#/experiments/{experiment}/runs/{run}"
+    wanted = release(2).model_copy(update={"run": run})
+    assert find_evidence(settings, wanted) == Evidence(verdict=VERDICT.strip(), run_url=page)
+    here = settings.runs / "flights-2"
+    (here / "evaluation").mkdir(parents=True)
+    (here / "evaluation" / "verdict.md").write_text("the one of this machine")
+    Published(mlflow_run=run, records=1).write(here / "published.json")
+    assert find_evidence(settings, wanted) == Evidence(verdict="the one of this machine", run_url=page)
+
+
+@pytest.fixture
+def mlflow_server(tmp_path):
+    """A real MLflow on a free port of loopback, with a database and artifacts of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    store = [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "files"),
+    ]
+    log = (tmp_path / "server.log").open("wb")
+    with subprocess.Popen([*command, *store], stdout=log, stderr=log, start_new_session=True) as server:
+        try:
+            deadline = time.monotonic() + 200
+            while True:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+                assert server.poll() is None, (tmp_path / "server.log").read_text()[-2000:]
+                assert time.monotonic() < deadline, "MLflow did not start"
+                time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
 
 
 def test_only_the_release_file_changes_on_the_branch(releases, origin):
