@@ -242,6 +242,11 @@ def test_a_run_from_the_command_line_shows_steps_and_what_to_do_next(mlops):
     assert "released tiny:1 to staging in commit" in result.stdout
     assert "`mlops up`" in result.stdout
 
+    again = mlops("run", NAME, "--reason", "nightly")
+    assert again.exit_code == 0, again.stderr
+    assert "the same to the byte as tiny:1, no new version" in again.stdout
+    assert "unchanged: staging already has this release" in again.stdout
+
     rejected = mlops("run", NAME, "--param", "C=1e-4")
     assert rejected.exit_code == 3
     assert "rejected by its gate: brier " in rejected.stdout
