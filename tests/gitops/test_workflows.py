@@ -5,6 +5,7 @@ None of these workflows can run here; what a linter and these rules cannot see s
 
 import importlib.resources
 import json
+import os
 import re
 import subprocess
 import sys
@@ -98,6 +99,15 @@ def test_a_pull_request_s_own_code_never_meets_a_secret(workflow):
             if "pull_request'" in job.get("if", "") and "!=" in job["if"]:
                 continue  # a job for the other events
             assert "secrets." not in json.dumps(job), name
+
+
+def test_what_a_workflow_starts_is_there(workflow):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for job in read(workflow)["jobs"].values():
+        for script in (step.get("run", "") for step in job.get("steps", [])):
+            assert set(re.findall(r"\bmake ([a-z-]+)", script)) <= targets
+            for program in re.findall(r"(?:^|\s)(\.ci/\w+)", script):
+                assert os.access(ROOT / program, os.X_OK), program
 
 
 @pytest.mark.parametrize("file", ["bento/Dockerfile", "pipelines/Dockerfile"])
