@@ -91,7 +91,7 @@ def score(
     Raises OutputsInvalid, TargetInvalid and SlicesInvalid.
     """
     names = list(metrics if metrics is not None else usecase.reported_metrics)
-    answers = _answers(usecase, np.asarray(target), np.asarray(outputs), classes)
+    answers = to_answers(usecase, np.asarray(target), np.asarray(outputs), classes)
     values, problems = measure(answers, names)
     slice_scores = [
         SliceScore(column=column, value=value, rows=len(part), metrics=part_values, problems=part_problems)
@@ -149,7 +149,10 @@ def _measure(answers: Answers, name: str) -> float:
 # --- from arrays to answers ---------------------------------------------------------------------------------
 
 
-def _answers(usecase: UseCase, target: np.ndarray, outputs: np.ndarray, classes: Sequence[ClassName] | None) -> Answers:
+def to_answers(
+    usecase: UseCase, target: np.ndarray, outputs: np.ndarray, classes: Sequence[ClassName] | None
+) -> Answers:
+    """True values and outputs, checked. Raises OutputsInvalid and TargetInvalid."""
     if target.ndim != 1:
         raise TargetInvalid(f"target has shape {target.shape}; expected one value a row, (N,)")
     if outputs.dtype.kind not in "fiu":
