@@ -267,7 +267,11 @@ def _put(bento: Path, name: str, store: Path) -> str:
         with tempfile.TemporaryDirectory(dir=store, prefix=".packing-") as scratch:
             whole = Path(scratch) / digest
             shutil.copytree(bento, whole)
-            whole.rename(target)
+            try:
+                whole.rename(target)
+            except OSError:
+                if not target.is_dir():  # else somebody else has just put the same there
+                    raise
     return digest
 
 
