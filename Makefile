@@ -36,6 +36,7 @@ cluster-down: ## Remove that cluster and its registry
 
 test: install ## Run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not cluster"
+	@$(MAKE) --no-print-directory test-pulumi
 
 test-fast: install ## Run the tests that take seconds
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not slow and not e2e and not cluster"
@@ -47,6 +48,8 @@ lint: install ## Check style, types and YAML
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@.ci/install pulumi
+	@cd pulumi && .venv/bin/mypy
 	@$(BIN)/yamllint --strict .
 	@$(MLOPS) check
 
@@ -78,4 +81,4 @@ test-pulumi: ## Test the clouds: contract, policies, plans
 
 clean: ## Remove what was built and the embedded platform's state (stops it first)
 	@if [ -x $(MLOPS) ]; then $(MLOPS) down; $(MLOPS) --home .mlops/demo down; fi
-	rm -rf .mlops build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .mlops build *.egg-info .pytest_cache .mypy_cache .ruff_cache pulumi/.pytest_cache pulumi/.mypy_cache

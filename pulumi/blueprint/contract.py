@@ -74,7 +74,6 @@ class Database:
 
     kind: Literal["cloudnative-pg"]
     storage_class: str
-    backups: pulumi.Output[str]
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,7 @@ class Platform:
 
     @property
     def database(self) -> Database:
-        backups = self.bucket_uri.apply(lambda uri: f"{uri}/postgres")
-        return Database("cloudnative-pg", self.storage_class, backups)
+        return Database("cloudnative-pg", self.storage_class)
 
     def vars(self) -> pulumi.Output[dict[str, str]]:
         """What manifests may substitute. Flat, text only, nothing secret."""
@@ -125,8 +123,6 @@ class Platform:
             "bucketUri": pulumi.Output.from_input(self.bucket_uri),
             "sopsKey": pulumi.Output.from_input(self.sops_key),
             "identities": pulumi.Output.all(**self.identities),
-            "database": pulumi.Output.all(
-                kind=database.kind, storageClass=database.storage_class, backups=database.backups
-            ),
+            "database": pulumi.Output.all(kind=database.kind, storageClass=database.storage_class),
             "vars": self.vars(),
         }

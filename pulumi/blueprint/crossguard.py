@@ -2,6 +2,7 @@
 
 from pulumi_policy import (
     EnforcementLevel,
+    Policy,
     PolicyPack,
     ReportViolation,
     ResourceValidationArgs,
@@ -13,7 +14,7 @@ from blueprint.policies import RULES, Rule, Seen
 NAME = "mlops-blueprint"
 
 
-def policies() -> list[ResourceValidationPolicy]:
+def policies() -> list[Policy]:
     """One policy a rule."""
     return [_policy(rule) for rule in RULES]
 

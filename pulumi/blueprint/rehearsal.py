@@ -95,7 +95,8 @@ def rehearse(
     stack: str, config: Mapping[str, Any] | None = None, *, root: Path = program.ROOT, unknown: bool = False
 ) -> Rehearsal:
     """Run the program as `pulumi up` would, or with `unknown` as `pulumi preview` would before the first `up`."""
-    settings = {**PRETENDED, **(read_stack(stack) if config is None else config)}
+    given = {**PRETENDED, **(read_stack(stack) if config is None else config)}
+    settings = {key: value for key, value in given.items() if value is not None}
     return contextvars.copy_context().run(_rehearse, stack, settings, root, unknown)
 
 

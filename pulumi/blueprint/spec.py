@@ -11,7 +11,7 @@ from blueprint.errors import PlatformError
 
 CloudName = Literal["gcp", "aws", "azure", "existing"]
 Environment = Literal["local", "staging", "production"]
-Profile = Literal["lite", "full"]
+Size = Literal["small", "large"]
 Role = Literal["system", "serving", "training", "gpu"]
 
 CLOUDS: tuple[CloudName, ...] = get_args(CloudName)
@@ -46,7 +46,7 @@ Network = Annotated[str, AfterValidator(_is_network)]
 
 
 class Pool(Part):
-    """A group of like nodes. What is not said comes from the profile and the cloud."""
+    """A group of like nodes. What is not said comes from the size and the cloud."""
 
     machines: tuple[str, ...] = ()
     min: int = Field(0, ge=0)
@@ -110,7 +110,7 @@ class PlatformSpec(Part):
     cloud: CloudName
     environment: Environment
     name: str = Field("mlops", pattern=r"^[a-z][a-z0-9]{1,9}$")
-    profile: Profile = "full"
+    size: Size = "large"
     region: str = Field(min_length=1)
     zones: tuple[str, ...] = ()
     labels: dict[Label, Label] = Field(default_factory=dict)
@@ -192,8 +192,8 @@ class PlatformSpec(Part):
         return {"platform": self.full_name, "environment": self.environment, "managed-by": "pulumi", **self.labels}
 
     def pool(self, role: Role) -> Pool | None:
-        """The pool as asked for, else as the profile has it; None where there is none."""
-        return self.pools.get(role) or PROFILES[self.profile].get(role)
+        """The pool as asked for, else as the size has it; None where there is none."""
+        return self.pools.get(role) or SIZES[self.size].get(role)
 
 
 Own = TypeVar("Own", Gcp, Aws, Azure, Existing)
@@ -207,13 +207,13 @@ def section(spec: PlatformSpec, kind: type[Own]) -> Own:
     return own
 
 
-PROFILES: Mapping[Profile, Mapping[Role, Pool]] = {
-    "lite": {
-        "system": Pool(min=1, max=3),
+SIZES: Mapping[Size, Mapping[Role, Pool]] = {
+    "small": {
+        "system": Pool(min=2, max=4),
         "training": Pool(max=2, spot=True),
     },
-    "full": {
-        "system": Pool(min=2, max=4),
+    "large": {
+        "system": Pool(min=3, max=6),
         "serving": Pool(min=2, max=6),
         "training": Pool(max=4, spot=True, disk_gb=200),
     },

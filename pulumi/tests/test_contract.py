@@ -34,7 +34,6 @@ def test_the_same_outputs_everywhere(stack):
     assert outputs["database"] == {
         "kind": "cloudnative-pg",
         "storageClass": outputs["vars"]["STORAGE_CLASS"],
-        "backups": f"{outputs['bucketUri']}/postgres",
     }
 
 

@@ -1,10 +1,12 @@
 """The offline plan: reviewed snapshots, the same at every run, and honest about what it is."""
 
+import ast
 import json
 import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,7 @@ def test_the_entry_point_runs_the_program(monkeypatch):
     assert called == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cloud", ["gcp", "aws", "azure", "existing"])
 def test_one_cloud_imports_no_other_cloud(cloud):
     code = f"import sys, blueprint.program, blueprint.{cloud}; print(*sys.modules)"
@@ -80,3 +83,16 @@ def test_no_module_is_two_and_nothing_shadows_the_sdk():
         lines = len(path.read_text(encoding="utf-8").splitlines())
         assert lines <= 400, f"{path.relative_to(FOLDER)} has {lines} lines; does it hold two things?"
     assert not (FOLDER / "__init__.py").exists(), "a package called pulumi would hide Pulumi's own"
+
+
+def test_mypy_reads_every_part_of_the_sdks_that_is_used():
+    config = tomllib.loads((FOLDER / "pyproject.toml").read_text(encoding="utf-8"))
+    read = {name for part in config["tool"]["mypy"]["overrides"] for name in part["module"]}
+    used = set()
+    sdks = ("pulumi_aws", "pulumi_azure_native", "pulumi_gcp")
+    for path in FOLDER.glob("blueprint/**/*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module in sdks:
+                used |= {f"{node.module}.{alias.name}.*" for alias in node.names}
+    assert len(used) > 20
+    assert used <= read

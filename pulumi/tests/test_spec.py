@@ -56,7 +56,7 @@ def test_what_cannot_be_is_refused_by_file_and_key(stack, changes, message):
 
 def test_every_fault_is_told_at_once():
     with pytest.raises(SpecInvalid) as refused:
-        read("gcp-staging", region=..., profile="huge", regoin="x")
+        read("gcp-staging", region=..., size="huge", regoin="x")
     assert len(refused.value.message.splitlines()) == 3
 
 
@@ -72,7 +72,7 @@ def test_production_is_protected_unless_it_says_otherwise():
     assert not read("gcp-production", deletion_protection=False).protected
 
 
-def test_a_pool_that_is_named_wins_over_its_profile():
+def test_a_pool_that_is_named_wins_over_its_size():
     spec = read("gcp-staging", pools={"system": {"min": 3, "max": 3}})
     assert spec.pool("system") == Pool(min=3, max=3)
     assert spec.pool("training") == Pool(max=2, spot=True)

@@ -96,7 +96,7 @@ def cluster(
         scope=nodes.id,
         opts=site.child(),
     )
-    system = site.spec.pool("system") or Pool(min=1, max=3)
+    system = site.spec.pool("system") or Pool(min=2, max=4)
     return containerservice.ManagedCluster(
         "cluster",
         resource_name_=site.name,

@@ -118,7 +118,7 @@ def kubeconfig(site: Site, gke: container.Cluster) -> pulumi.Output[str]:
 
 
 def pools(site: Site, gke: container.Cluster, nodes: serviceaccount.Account) -> list[container.NodePool]:
-    """One for each role that the spec or its profile has."""
+    """One for each role that the spec or its size has."""
     return [_pool(site, gke, nodes, role, pool) for role in ROLES if (pool := site.spec.pool(role))]
 
 
