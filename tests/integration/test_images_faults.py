@@ -90,7 +90,8 @@ class TestBrokenOff:
 
         between.trick = lambda request, ask: ask(request)
         published = push(bento, between.host, base)
-        assert (published.was_there, published.uploaded, published.mounted) == (False, 0, 0)
+        assert (published.was_there, published.mounted) == (False, 0)
+        assert published.uploaded < 3000  # the config; the layer is there
 
     def test_a_registry_killed_in_the_middle_and_started_again_gets_the_whole_image(
         self, running, between, tmp_path, monkeypatch
