@@ -26,6 +26,14 @@ class Serving(Strict):
     p99_ms: float = Field(
         default=100, gt=0, description="The latency, in milliseconds, that 99 of 100 answers keep.", examples=[50]
     )
+    availability: float = Field(
+        default=0.999,
+        gt=0,
+        lt=1,
+        description="The share of requests that the server answers without an error of its own. "
+        "Alerts are raised by how fast the rest, the error budget, is used up.",
+        examples=[0.999],
+    )
     timeout: PositiveDuration = Field(
         default=timedelta(seconds=10), description="After this a request is given up.", examples=["10s"]
     )
@@ -83,6 +91,11 @@ class Monitoring(Strict):
 
     drift: Drift | None = Field(default=None, description="Watch the inputs. Left out or null, they are not watched.")
     quality: Quality | None = Field(default=None, description="Watch the answers. Left out or null, they are not.")
+    stale_after: PositiveDuration | None = Field(
+        default=timedelta(days=90),
+        description="A version that is released for longer raises an alert. Null: never.",
+        examples=["90d"],
+    )
 
 
 class Retrain(Strict):

@@ -265,7 +265,7 @@ def test_who_answers_for_it_is_the_same_everywhere(tmp_path):
             ":2: serving.replica: unknown key (did you mean replicas?); allowed: replicas,",
         ),
         ("serving:\n  p99_ms: 0\n", ":2: serving.p99_ms: must be above 0.0, not 0"),
-        ("\n\nmonitoring: {drift: null}\n", "/usecase.yaml:44: retrain.on[0]: drift needs monitoring.drift"),
+        ("\n\nmonitoring: {drift: null}\n", "/usecase.yaml:45: retrain.on[0]: drift needs monitoring.drift"),
         ("data:\n  source:\n    type: python\n", ":2: data.source.load: is required but missing"),
         ("evaluation:\n  gates:\n    - metric: mae\n      at_most: 1\n", ":3: evaluation.gates[0].metric: 'mae' is no"),
         (
