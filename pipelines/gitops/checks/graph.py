@@ -1,0 +1,170 @@
+"""What refers to something finds it, in an order that comes to an end: sources, paths, dependencies, namespaces, kinds."""
+
+from collections.abc import Iterator
+
+from pipelines.gitops.findings import Report
+from pipelines.gitops.flux import SYSTEM, Applied, Cluster, group_of, title
+from pipelines.gitops.kustomize import Manifest
+from pipelines.gitops.schemas import is_core
+from pipelines.gitops.tree import Tree
+
+MADE_BY_FLUX_INSTANCE = {("GitRepository", SYSTEM, SYSTEM), ("Kustomization", SYSTEM, SYSTEM)}
+PROVIDED = {("ConfigMap", SYSTEM, "platform-vars"), ("Secret", SYSTEM, "sops-age")}
+NAMESPACES = {"default", "kube-system", "kube-public", SYSTEM}
+SOURCES = ("GitRepository", "OCIRepository", "HelmRepository", "HelmChart", "Bucket", "ExternalArtifact")
+
+Key = tuple[str, str, str]
+
+
+def check(tree: Tree, report: Report) -> None:
+    for cluster in tree.clusters:
+        objects = {_key(manifest): applied for applied, manifest in cluster.objects()}
+        earlier = _Order(cluster)
+        _dependencies(cluster, earlier, report)
+        for applied, manifest in cluster.objects():
+            where = applied.path or cluster.folder
+            for reference, place in _references(manifest):
+                if reference not in objects and reference not in MADE_BY_FLUX_INSTANCE | PROVIDED:
+                    kind, namespace, name = reference
+                    report.find(where, f"{title(manifest)}: {place}: there is no {kind} {namespace}/{name}")
+            _namespace(cluster, applied, manifest, objects, earlier, report)
+            _kind(tree, cluster, applied, manifest, earlier, report)
+        _once(cluster, report)
+
+
+class _Order:
+    """Which Kustomizations are ready before another one begins."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.by_name = cluster.by_name
+        self.parents = {
+            str(manifest["metadata"]["name"]): applied.name
+            for applied, manifest in cluster.objects()
+            if manifest.get("kind") == "Kustomization"
+        }
+
+    def before(self, name: str) -> set[str]:
+        """Itself, those it depends on, those that contain it, and theirs."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            each = waiting.pop()
+            if each in found or each not in self.by_name:
+                continue
+            found.add(each)
+            waiting += [*self.by_name[each].needs, *([self.parents[each]] if each in self.parents else [])]
+        return found
+
+    def cycle(self, name: str) -> list[str]:
+        """The way from a Kustomization back to itself, by dependsOn alone."""
+        return next(self._ways(name, [name]), [])
+
+    def _ways(self, name: str, path: list[str]) -> Iterator[list[str]]:
+        for need in self.by_name[path[-1]].needs if path[-1] in self.by_name else []:
+            if need == name:
+                yield [*path, need]
+            elif need not in path:
+                yield from self._ways(name, [*path, need])
+
+
+def _dependencies(cluster: Cluster, order: _Order, report: Report) -> None:
+    for applied in cluster.applied:
+        for need in applied.needs:
+            if need not in cluster.by_name:
+                known = ", ".join(sorted(cluster.by_name))
+                report.find(
+                    cluster.folder, f"Kustomization {applied.name}: dependsOn {need}, which is none of {known}"
+                )
+        way = order.cycle(applied.name)
+        if way and way[0] == min(way):
+            report.find(cluster.folder, f"these Kustomizations wait for each other: {' → '.join(way)}")
+
+
+def _references(manifest: Manifest) -> Iterator[tuple[Key, str]]:
+    """What an object of Flux names, and where it does."""
+    spec = manifest.get("spec") or {}
+    own = str((manifest.get("metadata") or {}).get("namespace", ""))
+    kind, group = manifest.get("kind"), group_of(manifest)
+    if not group.endswith("toolkit.fluxcd.io"):
+        return
+    for place in ("sourceRef", "chartRef"):
+        reference = spec.get(place)
+        if reference:
+            yield (reference["kind"], reference.get("namespace", own), reference["name"]), f"spec.{place}"
+    chart = (spec.get("chart") or {}).get("spec") or {}
+    if chart.get("sourceRef"):
+        yield (
+            (chart["sourceRef"]["kind"], chart["sourceRef"].get("namespace", own), chart["sourceRef"]["name"]),
+            "spec.chart.spec.sourceRef",
+        )
+    for entry in (spec.get("postBuild") or {}).get("substituteFrom") or []:
+        if not entry.get("optional"):
+            yield (entry["kind"], own, entry["name"]), "spec.postBuild.substituteFrom"
+    for entry in spec.get("valuesFrom") or []:
+        if not entry.get("optional"):
+            yield (entry["kind"], own, entry["name"]), "spec.valuesFrom"
+    if kind == "HelmRelease":
+        for entry in spec.get("dependsOn") or []:
+            yield ("HelmRelease", entry.get("namespace", own), entry["name"]), "spec.dependsOn"
+    if kind == "Alert":
+        yield ("Provider", own, spec["providerRef"]["name"]), "spec.providerRef"
+        for entry in spec.get("eventSources") or []:
+            if entry["name"] != "*":
+                yield (entry["kind"], entry.get("namespace", own), entry["name"]), "spec.eventSources"
+    for entry in (spec.get("resources") or []) if kind == "Receiver" else []:
+        if entry["name"] != "*":
+            yield (entry["kind"], entry.get("namespace", own), entry["name"]), "spec.resources"
+
+
+def _namespace(
+    cluster: Cluster,
+    applied: Applied,
+    manifest: Manifest,
+    objects: dict[Key, Applied],
+    order: _Order,
+    report: Report,
+) -> None:
+    namespace = str((manifest.get("metadata") or {}).get("namespace", ""))
+    if not namespace or namespace in NAMESPACES:
+        return
+    maker = objects.get(("Namespace", "", namespace))
+    if maker is None:
+        report.find(
+            applied.path or cluster.folder, f"{title(manifest)}: no Namespace {namespace} is declared anywhere"
+        )
+    elif maker.name not in order.before(applied.name):
+        report.find(
+            applied.path or cluster.folder,
+            f"{title(manifest)}: its namespace is made by {maker.name}, which {applied.name} does not wait for",
+        )
+
+
+def _kind(
+    tree: Tree, cluster: Cluster, applied: Applied, manifest: Manifest, order: _Order, report: Report
+) -> None:
+    """A custom object comes after what brings its kind: a stage of its own before, or Flux itself."""
+    group = group_of(manifest)
+    if is_core(manifest) or group.endswith("toolkit.fluxcd.io") or group == "fluxcd.controlplane.io":
+        return
+    brings = [each.name for each in cluster.applied if each.name in order.before(applied.name) - {applied.name}]
+    if not any(name in brings for name in ("controllers", "pipeline-kinds", "schedule-kinds")):
+        report.find(
+            applied.path or cluster.folder,
+            f"{title(manifest)}: {applied.name} does not wait for the stage `controllers`, which brings {group}",
+        )
+
+
+def _once(cluster: Cluster, report: Report) -> None:
+    """Two Kustomizations that apply one object undo each other for ever."""
+    owners: dict[tuple[str, Key], str] = {}
+    for applied, manifest in cluster.objects():
+        key = (group_of(manifest), _key(manifest))
+        if owners.setdefault(key, applied.name) != applied.name:
+            report.find(
+                applied.path or cluster.folder, f"{title(manifest)} is applied by {owners[key]} and by {applied.name}"
+            )
+
+
+def _key(manifest: Manifest) -> Key:
+    metadata = manifest.get("metadata") or {}
+    return str(manifest.get("kind")), str(metadata.get("namespace", "")), str(metadata.get("name"))

@@ -1,0 +1,181 @@
+"""A cluster as Flux sees it: its folder built, then every Kustomization found in it, and in those, and so on.
+
+What clusters/<environment>/flux-instance.yaml makes is known: a GitRepository and a Kustomization, both `flux-system`.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from pipelines.gitops.kustomize import BuildFailed, Manifest, build, build_with, read_documents
+from pipelines.gitops.substitution import substitute
+from pipelines.release.release import RELEASE_FILE, Release
+from pipelines.settings import ENVIRONMENTS
+
+SYSTEM = "flux-system"
+KUSTOMIZATION = "kustomize.toolkit.fluxcd.io"
+PROVIDED = "platform-vars"
+"""The ConfigMap that a platform makes; clusters/local/platform-vars.yaml names its keys."""
+
+
+@dataclass
+class Applied:
+    """What one Flux Kustomization applies. `objects` is None when nothing could be built."""
+
+    name: str
+    kustomization: Manifest
+    path: str | None
+    objects: list[Manifest] = field(default_factory=list)
+    problem: str = ""
+    unresolved: list[tuple[Manifest, str]] = field(default_factory=list)
+    is_sample: bool = False
+
+    @property
+    def spec(self) -> Manifest:
+        spec: Manifest = self.kustomization.get("spec") or {}
+        return spec
+
+    @property
+    def needs(self) -> list[str]:
+        """Names of the Kustomizations that have to be ready before."""
+        return [entry["name"] for entry in self.spec.get("dependsOn") or []]
+
+
+@dataclass
+class Cluster:
+    """A cluster's folder, its variables, and everything that Flux applies to it, the root first."""
+
+    environment: str
+    folder: str
+    variables: dict[str, str]
+    applied: list[Applied]
+
+    @cached_property
+    def by_name(self) -> dict[str, Applied]:
+        return {applied.name: applied for applied in self.applied}
+
+    def objects(self) -> Iterator[tuple[Applied, Manifest]]:
+        for applied in self.applied:
+            for manifest in applied.objects:
+                yield applied, manifest
+
+
+def read_clusters(root: Path) -> list[Cluster]:
+    """All clusters of a checkout, each folder of it built once."""
+    with tempfile.TemporaryDirectory(prefix="overlays-") as scratch, ThreadPoolExecutor(4) as pool:
+        builder = _Builder(root, Path(scratch))
+        environments = [each for each in ENVIRONMENTS if (root / "clusters" / each).is_dir()]
+        return list(pool.map(builder.cluster, environments))
+
+
+class _Builder:
+    def __init__(self, root: Path, scratch: Path) -> None:
+        self.root, self.scratch = root, scratch
+
+    def cluster(self, environment: str) -> Cluster:
+        folder = f"clusters/{environment}"
+        root = Applied(SYSTEM, {"metadata": {"name": SYSTEM, "namespace": SYSTEM}, "spec": {}}, folder)
+        try:
+            root.objects = build(self.root / folder)
+        except BuildFailed as error:
+            root.problem = str(error)
+        variables = {**self._provided(), **_variables(root.objects)}
+        cluster = Cluster(environment, folder, variables, [root])
+        waiting = [root]
+        while waiting:
+            children = [self._child(found, variables) for found in _kustomizations(waiting.pop().objects)]
+            cluster.applied += children
+            waiting += children
+        return cluster
+
+    def _provided(self) -> dict[str, str]:
+        """The names that every platform provides, with kind's values."""
+        path = self.root / "clusters" / "local" / f"{PROVIDED}.yaml"
+        documents = read_documents(path.read_text(encoding="utf-8")) if path.is_file() else []
+        return {key: str(value) for document in documents for key, value in (document.get("data") or {}).items()}
+
+    def _child(self, kustomization: Manifest, variables: Mapping[str, str]) -> Applied:
+        spec = kustomization.get("spec") or {}
+        name = kustomization["metadata"]["name"]
+        if not is_own_tree(kustomization):
+            return Applied(name, kustomization, None)
+        path = str(spec.get("path", "./")).removeprefix("./").rstrip("/")
+        applied = Applied(name, kustomization, path)
+        folder = self.root / path
+        if not (folder / "kustomization.yaml").is_file():
+            applied.problem = f"{path}/kustomization.yaml does not exist"
+            return applied
+        try:
+            folder, applied.is_sample = self._with_release(path)
+            built = build_with(folder, spec.get("components") or [], spec.get("patches") or [])
+        except BuildFailed as error:
+            applied.problem = str(error)
+            return applied
+        known = {} if "postBuild" not in spec else {**variables, **(spec["postBuild"].get("substitute") or {})}
+        for manifest in built:
+            if "postBuild" not in spec:
+                applied.objects.append(manifest)
+                continue
+            filled, missing = substitute(manifest, known)
+            applied.objects.append(filled)
+            applied.unresolved += [(manifest, each) for each in missing]
+        return applied
+
+    def _with_release(self, path: str) -> tuple[Path, bool]:
+        """The folder itself; of a model that was never released, a copy with a sample release."""
+        parts = Path(path).parts
+        folder = self.root / path
+        is_model = len(parts) == 3 and parts[0] == "apps" and parts[2] in ENVIRONMENTS
+        if not is_model or (folder / RELEASE_FILE).is_file():
+            return folder, False
+        copy = self.scratch / "-".join(parts)
+        for part in (Path("apps") / "components", Path("apps") / parts[1]):
+            shutil.copytree(
+                self.root / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+            )
+        (copy / path / RELEASE_FILE).write_text(sample_release(parts[1]).to_yaml(), encoding="utf-8")
+        return copy / path, True
+
+
+def sample_release(usecase: str) -> Release:
+    """What a release looks like, for a model that has none yet."""
+    return Release(
+        bento=f"{usecase}:1",
+        image=f"registry.example.com/models/{usecase}@sha256:{'0' * 64}",
+        model=f"{usecase}/1",
+        run="0" * 32,
+        data="0" * 12,
+        code="0" * 12,
+    )
+
+
+def is_own_tree(kustomization: Manifest) -> bool:
+    """It reads this repository, not somebody else's."""
+    source = (kustomization.get("spec") or {}).get("sourceRef") or {}
+    return source.get("kind") == "GitRepository" and source.get("name") in (SYSTEM, "platform")
+
+
+def _kustomizations(objects: list[Manifest]) -> list[Manifest]:
+    return [each for each in objects if each.get("kind") == "Kustomization" and group_of(each) == KUSTOMIZATION]
+
+
+def _variables(objects: list[Manifest]) -> dict[str, str]:
+    found = [each for each in objects if each.get("kind") == "ConfigMap" and each["metadata"]["name"] == "cluster-vars"]
+    return {key: str(value) for each in found for key, value in (each.get("data") or {}).items()}
+
+
+def group_of(manifest: Manifest) -> str:
+    group, slash, _ = str(manifest.get("apiVersion", "")).partition("/")
+    return group if slash else ""
+
+
+def title(manifest: Manifest) -> str:
+    """`Deployment flight-delays/model-server`"""
+    metadata = manifest.get("metadata") or {}
+    namespace = metadata.get("namespace")
+    name = metadata.get("name", "?")
+    return f"{manifest.get('kind', 'an object without kind')} {f'{namespace}/' if namespace else ''}{name}"

@@ -1,0 +1,79 @@
+"""Flux's variable substitution, as strict as kustomize-controller 1.9 is: an unknown name without a default is an error.
+
+Source: https://fluxcd.io/flux/components/kustomize/kustomizations/#post-build-variable-substitution; the syntax is that
+of the Go package github.com/drone/envsubst, of which `${NAME}`, `${NAME:=default}` and `${NAME:-default}` are used here.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.gitops.kustomize import Manifest
+
+SUBSTITUTE = "kustomize.toolkit.fluxcd.io/substitute"
+VARIABLE = re.compile(
+    r"\$\$\{(?P<escaped>[^}]*)\}|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<how>:=|:-|=|-)(?P<default>[^}]*))?\}|\$\{(?P<odd>[^}]*)\}"
+)
+
+
+def is_exempt(manifest: Manifest) -> bool:
+    """Left as it is: dashboards, and files with variables of their own."""
+    metadata = manifest.get("metadata") or {}
+    marks = {**(metadata.get("labels") or {}), **(metadata.get("annotations") or {})}
+    return str(marks.get(SUBSTITUTE)) == "disabled"
+
+
+def substitute(manifest: Manifest, variables: Mapping[str, str]) -> tuple[Manifest, list[str]]:
+    """The object with its variables filled in, and what could not be: `spec.url: DOMIAN`."""
+    if is_exempt(manifest):
+        return manifest, []
+    missing: list[str] = []
+    return _walk(manifest, variables, "", missing), missing
+
+
+def used_variables(manifest: Manifest) -> set[str]:
+    """The names that an object uses."""
+    return set() if is_exempt(manifest) else _names(manifest)
+
+
+def _names(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return {name for part in (*value.keys(), *value.values()) for name in _names(part)}
+    if isinstance(value, list):
+        return {name for part in value for name in _names(part)}
+    return {match["name"] for match in VARIABLE.finditer(value) if match["name"]} if isinstance(value, str) else set()
+
+
+def _walk(value: Any, variables: Mapping[str, str], path: str, missing: list[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _walk(part, variables, f"{path}.{key}".lstrip("."), missing) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_walk(part, variables, f"{path}[{number}]", missing) for number, part in enumerate(value)]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    filled = VARIABLE.sub(lambda match: _fill(match, variables, path, missing), value)
+    return _retyped(filled) if VARIABLE.fullmatch(value) and not value.startswith("$$") else filled
+
+
+def _fill(match: re.Match[str], variables: Mapping[str, str], path: str, missing: list[str]) -> str:
+    if match["escaped"] is not None:
+        return "${" + match["escaped"] + "}"
+    if match["odd"] is not None:
+        missing.append(f"{path}: ${{{match['odd']}}} is no variable; write $${{…}} for a literal one")
+        return match[0]
+    value = variables.get(match["name"])
+    if value or (value is not None and match["how"] in ("=", "-")):
+        return value
+    if match["how"]:
+        return match["default"] or ""
+    if value is None:
+        missing.append(f"{path}: {match['name']}")
+        return match[0]
+    return value
+
+
+def _retyped(text: str) -> Any:
+    """Flux substitutes in the YAML text, so a bare ${REPLICAS} becomes a number."""
+    if re.fullmatch(r"-?(0|[1-9][0-9]*)", text):
+        return int(text)
+    return {"true": True, "false": False}.get(text, text)

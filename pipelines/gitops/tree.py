@@ -1,0 +1,31 @@
+"""Everything the checks look at, read once."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.gitops.flux import Cluster, read_clusters
+from pipelines.gitops.schemas import SchemaFolder
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A checkout's clusters as Flux sees them, and the schemas that their objects must have, where there are any."""
+
+    root: Path
+    clusters: list[Cluster]
+    schemas: SchemaFolder
+
+    @classmethod
+    def read(cls, root: Path, schemas: Path | None = None) -> "Tree":
+        root = root.resolve()
+        return cls(root, read_clusters(root), SchemaFolder(schemas or schemas_folder(root)))
+
+
+def schemas_folder(root: Path) -> Path:
+    """MLOPS_SCHEMAS, else `schemas` in a folder `shared` beside the checkout, else .mlops/schemas in it."""
+    named = os.environ.get("MLOPS_SCHEMAS")
+    if named:
+        return Path(named)
+    beside = root.parent / "shared" / "schemas"
+    return beside if beside.is_dir() else root / ".mlops" / "schemas"
