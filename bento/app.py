@@ -17,11 +17,13 @@ from bento.words import cut
 
 if TYPE_CHECKING:
     from bento.predictor import Predictor
+    from bento.recording import Recorder
 
 DEFAULT_BODY_LIMIT = 16 * 1024 * 1024
 METHODS = {"/predict": "POST", "/signature": "GET", "/openapi.json": "GET"}
 API = ", ".join(f"{method} {path}" for path, method in METHODS.items())
 PARSERS = {"application/json": parse_json, "application/octet-stream": parse_bytes}
+STANDBY = "mlops.standby"
 
 log = logging.getLogger("bento")
 
@@ -31,10 +33,11 @@ class BodyTooLarge(Exception):
 
 
 class ModelApp:
-    """`app` answers once `predictor` is set; before that it says 503."""
+    """`app` answers once `predictor` is set; before that it says 503. What it answers is kept by `recorder`."""
 
     def __init__(self, body_limit: int = DEFAULT_BODY_LIMIT) -> None:
         self.predictor: Predictor | None = None
+        self.recorder: Recorder | None = None
         self.body_limit = body_limit
         self.app = Starlette(
             routes=[
@@ -70,6 +73,8 @@ class ModelApp:
         except Exception:
             log.exception("the model failed on a valid request")
             return problem(500, "the model failed on this request; the server's log says why")
+        if self.recorder is not None and STANDBY not in request.scope:
+            self.recorder.record(content_type, body, answer, len(next(iter(columns.values()))))
         return Response(answer, media_type="application/json")
 
     async def signature(self, _: Request) -> Response:

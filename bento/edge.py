@@ -3,7 +3,7 @@
 from collections.abc import MutableMapping
 from typing import Any
 
-from bento.app import METHODS, Elsewhere
+from bento.app import METHODS, STANDBY, Elsewhere
 
 PROBES = ("/livez", "/readyz", "/healthz", "/metrics")
 PATHS = frozenset({*METHODS, *PROBES})
@@ -15,18 +15,22 @@ class Edge:
     """Wraps the ASGI app.
 
     Unknown paths are answered here: BentoML would make metrics of each, and a scanner's thousand paths would stay in
-    memory for ever. While `draining`, /readyz is 503 and every response closes its connection.
+    memory for ever. While `draining`, /readyz is 503 and every response closes its connection. What is asked in
+    `standby` is a check, no client's request, and marked so in the scope.
     """
 
     def __init__(self, app: Any) -> None:
         self.app = app
         self.elsewhere = Elsewhere()
         self.draining = False
+        self.standby = False
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if self.standby:
+            scope[STANDBY] = True
         app = self.app if scope["path"] in PATHS else self.elsewhere
         if not self.draining:
             await app(scope, receive, send)

@@ -15,6 +15,9 @@ from bento.tables import parse_table
 from bento.tensors import parse_tensors, read_tensors, tensor_bytes
 from bento.words import cut, kind
 
+KEYS = {"instances", "keys"}
+LONGEST_KEY = 200
+
 Array = np.ndarray[Any, Any]
 
 
@@ -50,14 +53,28 @@ def _instances(document: Any, signature: Signature) -> list[Any]:
         raise InvalidBody(f'the body is {kind(document)}; expected an object {{"instances": [...]}}')
     if "instances" not in document:
         raise InvalidBody('the key "instances" is missing; expected {"instances": [...]}')
-    if len(document) > 1:
-        stranger = min(document.keys() - {"instances"})
-        raise InvalidBody(f'unknown key "{cut(stranger)}"; the only key is "instances"')
+    if len(document) > 1 and (strangers := document.keys() - KEYS):
+        raise InvalidBody(f'unknown key "{cut(min(strangers))}"; the keys are "instances" and, if you like, "keys"')
     instances = document["instances"]
     if not isinstance(instances, list):
         raise InvalidBody(f'"instances" is {kind(instances)}; expected a list')
     _require_count(len(instances), signature, '"instances"')
+    if "keys" in document:
+        _require_keys(document["keys"], len(instances))
     return instances
+
+
+def _require_keys(keys: Any, count: int) -> None:
+    """By them true values may come back that know nothing of ids. The model is not shown them."""
+    if not isinstance(keys, list):
+        raise InvalidBody(f'"keys" is {kind(keys)}; expected a list of texts, one an instance')
+    if len(keys) != count:
+        raise InvalidBody(f'"keys" has {len(keys)} entries; expected {count}, one an instance')
+    for index, key in enumerate(keys):
+        if not isinstance(key, str):
+            raise InvalidBody(f'"keys"[{index}] is {kind(key)}; expected a text')
+        if not 0 < len(key) <= LONGEST_KEY:
+            raise InvalidBody(f'"keys"[{index}] has {len(key)} characters; expected 1 to {LONGEST_KEY}')
 
 
 def _require_count(count: int, signature: Signature, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bento.instances import LONGEST_KEY
 from bento.predictor import Predictor, class_key
 from bento.problems import CONTENT_TYPE
 from bento.signature import CategoryField, NumberField, Signature, TensorField
@@ -99,7 +100,12 @@ def _request(signature: Signature) -> dict[str, Any]:
                 "minItems": 1,
                 "maxItems": signature.max_batch,
                 "items": {"$ref": "#/components/schemas/Instance"},
-            }
+            },
+            "keys": {
+                "type": "array",
+                "description": "One text an instance, by which its true value may come back; the model is not shown it",
+                "items": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY},
+            },
         },
     }
 

@@ -11,6 +11,7 @@ import orjson
 from pydantic import JsonValue
 
 from bento.errors import AnswerNotFinite
+from bento.frames import SegmentHeader
 from bento.ids import PredictionIds
 from bento.runtime import Columns, Model, read_record
 from bento.signature import GOLDEN_FILE, PROVENANCE_FILE, ClassName, Golden, Provenance, Signature
@@ -27,7 +28,8 @@ class Predictor:
         self._ids = PredictionIds(provenance.bento)
         self._classes = list(self.signature.classes or ())
         self._keys = [class_key(name) for name in self._classes]
-        self._release = orjson.Fragment(orjson.dumps(release_info(provenance)))
+        self.release = release_info(provenance)
+        self._release = orjson.Fragment(orjson.dumps(self.release))
         self._counters = _prediction_counters(self._keys or ["value"])
 
     @classmethod
@@ -36,6 +38,10 @@ class Predictor:
         model = Model.load(folder)
         golden = read_record(Golden, folder / GOLDEN_FILE)
         return cls(model, read_record(Provenance, folder / PROVENANCE_FILE), golden.instances[:1])
+
+    def segment_header(self) -> SegmentHeader:
+        """What is written at the head of recorded predictions."""
+        return SegmentHeader.model_validate({**self.release, "signature": self.signature})
 
     def answer(self, columns: Columns) -> bytes:
         """Run the model; the response's body, `predictions` and `ids` in the instances' order.

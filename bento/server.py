@@ -70,8 +70,10 @@ class ModelServer:
         self.private_port = private.getsockname()[1]
         await self.uvicorn.startup(sockets=[private])
         ticking = asyncio.create_task(self._tick())
+        self.app.standby = self.options.standby is not None
         self._tell("standby")
         if await self._becomes_active():
+            self.app.standby = False
             accepting = await loop.create_server(self._protocol, sock=self.public, backlog=BACKLOG)
             self._tell("active")
             await self.stopping.wait()

@@ -9,6 +9,7 @@ from typing import Any
 
 from bento.app import DEFAULT_BODY_LIMIT, ModelApp
 from bento.predictor import Predictor
+from bento.recording import Recorder, RecordingOptions
 
 MODEL_FOLDER = "model"
 
@@ -51,9 +52,26 @@ def model_service(name: str, source: Path, *, timeout_seconds: float = 10, body_
 
         def __init__(self) -> None:
             self.load()
+            api.recorder = _start_recorder(api.predictor)
             # What is loaded now stays for ever: the collector need not look at it again and again.
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 50, 1000)
 
+        @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+        def stop(self) -> None:
+            """The last predictions go to the monitor, or stay on disk."""
+            if api.recorder is not None:
+                api.recorder.close()
+
     return ModelService
+
+
+def _start_recorder(predictor: Predictor | None) -> Recorder | None:
+    """None where the platform names no monitor."""
+    options = RecordingOptions.load()
+    if options is None or predictor is None:
+        return None
+    recorder = Recorder(options, predictor.segment_header())
+    recorder.start()
+    return recorder
