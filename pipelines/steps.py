@@ -15,6 +15,7 @@ from pipelines.documents import write_atomically
 from pipelines.evaluation.card import Lineage, write_card
 from pipelines.evaluation.evaluate import Evaluation
 from pipelines.evaluation.gate import Verdict, judge
+from pipelines.monitoring.reference import keep_reference
 from pipelines.release.package import (
     BentoMissing,
     NotInThisStore,
@@ -66,7 +67,15 @@ def train(step: Step, data: DataRef, checked: CheckReport, folder: Path) -> Cand
     """Run the use case's train() on the checked data and export the model to ONNX."""
     assert checked.passed  # noqa: S101 - validate has raised otherwise
     seed = step.request.seed if step.request.seed is not None else step.usecase.training.seed
-    candidate = train_candidate(step.usecase, step.code, open_snapshot(data), step.request.params, seed, folder)
+    candidate = train_candidate(
+        step.usecase,
+        step.code,
+        open_snapshot(data),
+        step.request.params,
+        seed,
+        folder,
+        keep_sample=keep_reference,
+    )
     step.log(
         summary=f"{candidate.framework} on {candidate.train_rows:,} rows",
         params={**candidate.params, "seed": seed, "framework": candidate.framework},

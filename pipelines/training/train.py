@@ -2,11 +2,11 @@
 
 <folder>/candidate.json         what was trained, on how many rows
 <folder>/trained_outputs.npy    the trained model's own answers for the first test rows, to check the export against
-<folder>/model/                 the exported model (see bento.signature)
+<folder>/model/                 the exported model (see bento.signature), with what keep_sample puts beside it
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from pipelines.usecase import UseCase
 from pipelines.usecase.code import load_function, raised_at
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 AGREEMENT_ROWS = 500
@@ -28,6 +29,9 @@ GOLDEN_ROWS = 3
 CANDIDATE_FILE = "candidate.json"
 OUTPUTS_FILE = "trained_outputs.npy"
 MODEL_FOLDER = "model"
+
+# Puts a sample of the training rows into the exported model's folder: folder, columns, seed.
+KeepSample = Callable[[Path, "Mapping[str, np.ndarray]", int], None]
 
 
 class TrainerFailed(MlopsError):
@@ -47,7 +51,14 @@ class Candidate(Document):
 
 
 def train(
-    usecase: UseCase, code: Path, table: "pa.Table", params: Mapping[str, Any], seed: int, folder: Path
+    usecase: UseCase,
+    code: Path,
+    table: "pa.Table",
+    params: Mapping[str, Any],
+    seed: int,
+    folder: Path,
+    *,
+    keep_sample: KeepSample | None = None,
 ) -> Candidate:
     """Split, train with `params` over the use case's own, export; test rows are only used to check the export."""
     import numpy as np
@@ -75,6 +86,8 @@ def train(
             )
         np.save(folder / OUTPUTS_FILE, own_outputs)
     _golden(exported, signature, test).write(exported / GOLDEN_FILE)
+    if keep_sample:
+        keep_sample(exported, training.columns, seed)
 
     candidate = Candidate(
         framework=f"{type(model).__module__.split('.')[0]} {type(model).__name__}",

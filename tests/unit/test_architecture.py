@@ -22,6 +22,8 @@ HEAVY = (
     "pyarrow",
     "bentoml",
     "circus",
+    "evidently",
+    "sqlalchemy",
 )
 
 # room → what it may import of the pipelines; the data's way through them goes one way
@@ -32,6 +34,17 @@ ALLOWED = {
     "training": {"errors", "documents", "usecase", "data", "training"},
     "evaluation": {"errors", "documents", "usecase", "data", "evaluation", "metric_catalog"},
     "release": {"errors", "documents", "usecase", "settings", "release", "training", "images", "metric_catalog"},
+    "monitoring": {
+        "errors",
+        "documents",
+        "settings",
+        "usecase",
+        "evaluation",
+        "metric_catalog",
+        "runs",
+        "request",
+        "monitoring",
+    },
     "gitops": {"errors", "documents", "usecase", "settings", "release", "gitops"},
 }
 
