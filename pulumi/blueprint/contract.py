@@ -12,7 +12,6 @@ VARS = (
     "CLOUD",
     "REGION",
     "REGISTRY",
-    "BUCKET",
     "BUCKET_URI",
     "OBJECT_STORE_ENDPOINT",
     "STORAGE_CLASS",
@@ -57,12 +56,18 @@ WORKLOADS = (
     Workload("mlflow", (ServiceAccount("mlflow", "mlflow"),), bucket="write"),
     Workload(
         "pipelines",
-        (ServiceAccount("kubeflow", "pipeline-runner"), ServiceAccount("kubeflow", "ml-pipeline")),
+        (ServiceAccount("kubeflow", "pipeline-runner"),),
         bucket="write",
         registry="write",
         vertex=True,
     ),
     Workload("monitor", (ServiceAccount("mlops", "monitor"),), bucket="read"),
+    # Backups: CloudNativePG gives each database a ServiceAccount of its name.
+    Workload(
+        "databases",
+        (ServiceAccount("mlflow", "mlflow-db"), ServiceAccount("mlops", "predictions-db")),
+        bucket="write",
+    ),
     # For teams that let SOPS use the cloud's key beside the age key.
     Workload("secrets", (ServiceAccount("flux-system", "kustomize-controller"),), decrypt=True),
 )
@@ -70,7 +75,7 @@ WORKLOADS = (
 
 @dataclass(frozen=True)
 class Database:
-    """Where MLflow, Kubeflow Pipelines and the prediction store keep their rows: PostgreSQL in the cluster."""
+    """Where MLflow and the prediction store keep their rows: PostgreSQL in the cluster."""
 
     kind: Literal["cloudnative-pg"]
     storage_class: str
@@ -85,7 +90,6 @@ class Platform:
     kubeconfig: pulumi.Output[str]
     kubernetes: k8s.Provider
     registry: pulumi.Output[str]
-    bucket: pulumi.Output[str]
     bucket_uri: pulumi.Output[str]
     object_store_endpoint: str
     storage_class: str
@@ -104,7 +108,6 @@ class Platform:
             "CLOUD": self.cloud,
             "REGION": self.region,
             "REGISTRY": self.registry,
-            "BUCKET": self.bucket,
             "BUCKET_URI": self.bucket_uri,
             "OBJECT_STORE_ENDPOINT": self.object_store_endpoint,
             "STORAGE_CLASS": self.storage_class,

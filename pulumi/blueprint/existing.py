@@ -26,7 +26,6 @@ def build(spec: PlatformSpec) -> Platform:
         kubeconfig=config,
         kubernetes=kube.provider(config, parent=site.component, context=own.context),
         registry=pulumi.Output.from_input(own.registry),
-        bucket=pulumi.Output.from_input(own.bucket),
         bucket_uri=pulumi.Output.from_input(own.bucket_uri),
         object_store_endpoint=own.object_store_endpoint,
         storage_class=own.storage_class,

@@ -22,7 +22,7 @@ from blueprint.errors import PlatformError
 
 NAMESPACE = "flux-system"
 CHARTS = "oci://ghcr.io/controlplaneio-fluxcd/charts"
-VERSION = "0.58.1"  # renovate: datasource=docker depName=ghcr.io/controlplaneio-fluxcd/charts/flux-operator
+VERSION = "0.58.1"  # and in infrastructure/controllers/flux-operator/source.yaml
 AGE_SECRET = "sops-age"  # noqa: S105 - a name
 VARS_CONFIG_MAP = "platform-vars"
 WATCHED = {"reconcile.fluxcd.io/watch": "Enabled"}

@@ -8,7 +8,6 @@ from pulumi.runtime import MockCallArgs, MockResourceArgs, Mocks
 
 # type → properties that the cloud fills in and the program uses; the placeholder is <name.property>
 COMPUTED: dict[str, tuple[str, ...]] = {
-    "aws:ec2/eip:Eip": (),
     "aws:eks/cluster:Cluster": ("endpoint", "arn"),
     "aws:iam/role:Role": ("arn",),
     "aws:kms/key:Key": ("arn",),
@@ -16,6 +15,7 @@ COMPUTED: dict[str, tuple[str, ...]] = {
     "azure-native:containerregistry:Registry": ("loginServer",),
     "azure-native:keyvault:Key": ("keyUri", "keyUriWithVersion"),
     "azure-native:managedidentity:UserAssignedIdentity": ("clientId", "principalId"),
+    "azure-native:network:PublicIPAddress": ("ipAddress",),
     "gcp:projects/serviceIdentity:ServiceIdentity": ("email",),
     "gcp:serviceaccount/account:Account": ("email",),
 }

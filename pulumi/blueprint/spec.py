@@ -97,7 +97,6 @@ class Existing(Part):
 
     context: str | None = None
     registry: str = Field(min_length=1)
-    bucket: str = Field(min_length=3)
     bucket_uri: str = Field(pattern=r"^(s3|gs|wasbs)://[^/]+")
     object_store_endpoint: str = Field("", pattern=r"^(https?://.*)?$")
     storage_class: str = Field(min_length=1)

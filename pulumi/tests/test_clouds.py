@@ -12,7 +12,8 @@ from blueprint.rehearsal import read_stack, rehearse
 from blueprint.snapshots import TREE
 from tests.clouds import changed, rehearsal
 
-PIPELINES = ("ns/kubeflow/sa/ml-pipeline", "ns/kubeflow/sa/pipeline-runner")
+PIPELINES = "ns/kubeflow/sa/pipeline-runner"
+DATABASES = ("ns/mlflow/sa/mlflow-db", "ns/mlops/sa/predictions-db")
 BOTH = ("azure-staging", "azure-production")
 
 
@@ -35,11 +36,9 @@ def test_gcp_who_may_do_what():
     }
     assert granted == {
         ("ns/mlflow/sa/mlflow", "roles/storage.objectUser"),
-        *(
-            (account, role)
-            for account in PIPELINES
-            for role in ("roles/storage.objectUser", "roles/artifactregistry.writer")
-        ),
+        (PIPELINES, "roles/storage.objectUser"),
+        (PIPELINES, "roles/artifactregistry.writer"),
+        *((account, "roles/storage.objectUser") for account in DATABASES),
         ("ns/mlops/sa/monitor", "roles/storage.objectViewer"),
         ("ns/flux-system/sa/kustomize-controller", "roles/cloudkms.cryptoKeyDecrypter"),
     }
@@ -60,7 +59,7 @@ def test_gcp_vertex_ai_brings_the_only_service_account_with_rights_and_only_when
     assert {account.name for account in done.of_type(":Account")} == {"nodes", "vertex"}
     assert done.one(":Service", "aiplatform")
     acting = {r.inputs["member"].split("/subject/")[-1] for r in done.of_type("serviceaccount/iAMMember:IAMMember")}
-    assert acting == {*PIPELINES, "serviceAccount:<vertex.email>"}
+    assert acting == {PIPELINES, "serviceAccount:<vertex.email>"}
 
 
 def test_gcp_leaves_the_gateway_api_to_flux_unless_told():
@@ -84,16 +83,16 @@ def statements(stack: str, role: str) -> list[dict]:
 
 
 def test_aws_a_role_is_for_its_own_pods_in_its_own_cluster():
-    for role, namespace, accounts in [
-        ("pipelines", "kubeflow", ["ml-pipeline", "pipeline-runner"]),
-        ("monitor", "mlops", ["monitor"]),
+    for role, namespaces, accounts in [
+        ("pipelines", ["kubeflow"], ["pipeline-runner"]),
+        ("databases", ["mlflow", "mlops"], ["mlflow-db", "predictions-db"]),
     ]:
         trust = json.loads(rehearsal("aws-staging").one("role:Role", role).revealed["assumeRolePolicy"])
         (statement,) = trust["Statement"]
         assert statement["Principal"] == {"Service": "pods.eks.amazonaws.com"}
         assert statement["Condition"]["StringEquals"] == {
             "aws:RequestTag/eks-cluster-name": ["mlops-staging"],
-            "aws:RequestTag/kubernetes-namespace": [namespace],
+            "aws:RequestTag/kubernetes-namespace": namespaces,
             "aws:RequestTag/kubernetes-service-account": accounts,
         }
 
@@ -159,6 +158,7 @@ def test_azure_who_may_do_what():
     names = {assignment.name for assignment in rehearsal("azure-staging").of_type(":RoleAssignment")}
     assert names == {
         "cluster-network",
+        "databases-bucket",
         "mlflow-bucket",
         "monitor-bucket",
         "nodes-pull",
@@ -174,7 +174,8 @@ def test_azure_an_identity_is_for_its_own_service_accounts():
     assert subjects == {
         "system:serviceaccount:mlflow:mlflow",
         "system:serviceaccount:kubeflow:pipeline-runner",
-        "system:serviceaccount:kubeflow:ml-pipeline",
+        "system:serviceaccount:mlflow:mlflow-db",
+        "system:serviceaccount:mlops:predictions-db",
         "system:serviceaccount:mlops:monitor",
         "system:serviceaccount:flux-system:kustomize-controller",
     }
@@ -182,7 +183,7 @@ def test_azure_an_identity_is_for_its_own_service_accounts():
 
 def test_azure_credentials_of_one_identity_are_made_one_after_the_other():
     done = rehearsal("azure-staging")
-    first, second = (done.one(":FederatedIdentityCredential", name) for name in ("pipeline-runner", "ml-pipeline"))
+    first, second = (done.one(":FederatedIdentityCredential", name) for name in ("mlflow-db", "predictions-db"))
     assert first.urn in second.options.waits_for
 
 
@@ -194,6 +195,11 @@ def test_azure_names_that_must_be_unique_in_the_world_belong_to_the_subscription
     assert all(3 <= len(name) <= 24 and name.isalnum() and name.islower() for name in names)
     other = changed("azure-staging", lambda p: p["azure"].update(subscription="00000000-0000-0000-0000-000000000009"))
     assert other.one(":StorageAccount").inputs["accountName"] not in names
+
+
+def test_azure_the_nodes_themselves_reach_the_api_server():
+    access = rehearsal("azure-staging").one(":ManagedCluster").inputs["apiServerAccessProfile"]
+    assert access["authorizedIPRanges"] == ["192.0.2.0/24", "<egress.ipAddress>/32"]
 
 
 def test_azure_production_is_locked():

@@ -135,3 +135,12 @@ def test_the_repository_own_flux_instances_can_be_planted(environment):
         pytest.skip(f"clusters/{environment}/flux-instance.yaml is not there yet")
     release = rehearse(f"existing-{environment}").one(":Release", "flux-instance")
     assert release.inputs["values"]["instance"]["sync"]["path"].strip("./") == f"clusters/{environment}"
+
+
+def test_what_is_planted_is_what_flux_would_upgrade_to():
+    source = REPOSITORY / "infrastructure" / "controllers" / "flux-operator" / "source.yaml"
+    if not source.is_file():
+        pytest.skip("infrastructure/controllers/flux-operator is not there yet")
+    declared = yaml.safe_load(source.read_text())["spec"]
+    assert declared["ref"]["tag"] == flux.VERSION
+    assert declared["url"] == f"{flux.CHARTS}/flux-operator"

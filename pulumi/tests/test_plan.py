@@ -96,3 +96,11 @@ def test_mypy_reads_every_part_of_the_sdks_that_is_used():
                 used |= {f"{node.module}.{alias.name}.*" for alias in node.names}
     assert len(used) > 20
     assert used <= read
+
+
+def test_the_tree_in_the_readme_is_there_and_whole():
+    tree = re.search(r"```\n(.*?)```", (FOLDER / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert tree
+    told = set(re.findall(r"[\w/]+(?:\.py|/)(?= )", tree[1]))
+    modules = {path.name if path.is_file() else f"{path.name}/" for path in (FOLDER / "blueprint").iterdir()}
+    assert modules - {"__init__.py", "__pycache__/"} <= told

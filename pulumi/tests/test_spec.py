@@ -44,7 +44,7 @@ def test_the_example_stacks_are_what_their_names_say(stack):
             {"zones": ["westeurope-1"]},
             "zones: 'westeurope-1' is no zone of westeurope, for example ['1']",
         ),
-        ("existing-staging", {"existing": {"registry": "r"}}, "platform.existing.bucket is missing"),
+        ("existing-staging", {"existing": {"registry": "r"}}, "platform.existing.bucket_uri is missing"),
     ],
 )
 def test_what_cannot_be_is_refused_by_file_and_key(stack, changes, message):

@@ -34,7 +34,6 @@ def build(spec: PlatformSpec) -> Platform:
         kubeconfig=config,
         kubernetes=kubernetes,
         registry=pulumi.Output.from_input(f"{own.account}.dkr.ecr.{spec.region}.amazonaws.com/{site.name}"),
-        bucket=bucket.bucket,
         bucket_uri=pulumi.Output.concat("s3://", bucket.bucket),
         object_store_endpoint="",
         storage_class=cluster.STORAGE_CLASS,

@@ -18,11 +18,11 @@ def build(spec: PlatformSpec) -> Platform:
 
     group = data.group(site)
     keys = data.keys(site, own, group)
-    subnet = cluster.subnet(site, group)
-    blobs = data.blobs(site, own, group, keys, subnet)
+    net = cluster.net(site, group)
+    blobs = data.blobs(site, own, group, keys, net.nodes)
     registry = data.registry(site, own, group)
-    aks = cluster.cluster(site, own, group, subnet)
-    pools = cluster.pools(site, group, aks, subnet)
+    aks = cluster.cluster(site, own, group, net)
+    pools = cluster.pools(site, group, aks, net)
     doors = access.Doors(site, own, group, blobs, registry, keys)
     pulls = doors.let_nodes_pull(aks)
     identities = doors.grant_all(aks)
@@ -35,7 +35,6 @@ def build(spec: PlatformSpec) -> Platform:
         kubeconfig=config,
         kubernetes=kube.provider(config, parent=site.component),
         registry=registry.login_server,
-        bucket=blobs.container.name,
         bucket_uri=pulumi.Output.concat(
             "wasbs://", blobs.container.name, "@", blobs.account.name, ".blob.core.windows.net"
         ),

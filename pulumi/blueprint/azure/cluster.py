@@ -1,6 +1,7 @@
 """The network and the cluster on Azure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pulumi
 from pulumi_azure_native import authorization, containerservice, managedidentity, network, resources
@@ -27,7 +28,15 @@ LOGIN = kube.Login(
 )
 
 
-def subnet(site: Site, group: resources.ResourceGroup) -> network.Subnet:
+@dataclass(frozen=True)
+class Network:
+    """Where nodes are, and the address by which the world sees them."""
+
+    nodes: network.Subnet
+    egress: network.PublicIPAddress
+
+
+def net(site: Site, group: resources.ResourceGroup) -> Network:
     """Nodes in one subnet, out to the world by a NAT gateway; pods have addresses of an overlay."""
     zone = list(site.spec.zones[:1])
     address = network.PublicIPAddress(
@@ -62,7 +71,7 @@ def subnet(site: Site, group: resources.ResourceGroup) -> network.Subnet:
         # Subnets are resources of their own; seen from here they would look like strangers.
         opts=site.child(ignore=["subnets"]),
     )
-    return network.Subnet(
+    nodes = network.Subnet(
         "nodes",
         subnet_name="nodes",
         virtual_network_name=vnet.name,
@@ -73,11 +82,10 @@ def subnet(site: Site, group: resources.ResourceGroup) -> network.Subnet:
         service_endpoints=[network.ServiceEndpointPropertiesFormatArgs(service="Microsoft.Storage")],
         opts=site.child(),
     )
+    return Network(nodes, address)
 
 
-def cluster(
-    site: Site, own: Azure, group: resources.ResourceGroup, nodes: network.Subnet
-) -> containerservice.ManagedCluster:
+def cluster(site: Site, own: Azure, group: resources.ResourceGroup, net: Network) -> containerservice.ManagedCluster:
     """Without local accounts: who comes in, comes by Entra ID."""
     identity = managedidentity.UserAssignedIdentity(
         "cluster",
@@ -93,7 +101,7 @@ def cluster(
         principal_id=identity.principal_id,
         principal_type="ServicePrincipal",
         role_definition_id=names.role(own, NETWORK_CONTRIBUTOR),
-        scope=nodes.id,
+        scope=net.nodes.id,
         opts=site.child(),
     )
     system = site.spec.pool("system") or Pool(min=2, max=4)
@@ -120,7 +128,9 @@ def cluster(
         disable_local_accounts=True,
         enable_rbac=True,
         api_server_access_profile=containerservice.ManagedClusterAPIServerAccessProfileArgs(
-            authorized_ip_ranges=list(site.spec.api_access), disable_run_command=True
+            # The nodes come in by their own public address, which nobody else adds to the list.
+            authorized_ip_ranges=[*site.spec.api_access, _one(net.egress.ip_address)],
+            disable_run_command=True,
         ),
         oidc_issuer_profile=containerservice.ManagedClusterOIDCIssuerProfileArgs(enabled=True),
         security_profile=containerservice.ManagedClusterSecurityProfileArgs(
@@ -154,7 +164,7 @@ def cluster(
                 max_count=system.max,
                 os_disk_size_gb=system.disk_gb,
                 availability_zones=list(site.spec.zones),
-                vnet_subnet_id=nodes.id,
+                vnet_subnet_id=net.nodes.id,
                 enable_node_public_ip=False,
                 node_labels={POOL_LABEL: "system"},
                 tags=site.tags,
@@ -163,6 +173,10 @@ def cluster(
         tags=site.tags,
         opts=site.child(holds_data=True, after=[may_join], ignore=["agentPoolProfiles[0].count", "kubernetesVersion"]),
     )
+
+
+def _one(address: pulumi.Output[str | None]) -> pulumi.Output[str]:
+    return address.apply(lambda known: f"{known}/32")
 
 
 def kubeconfig(site: Site, group: resources.ResourceGroup, aks: containerservice.ManagedCluster) -> pulumi.Output[str]:
@@ -174,11 +188,11 @@ def kubeconfig(site: Site, group: resources.ResourceGroup, aks: containerservice
 
 
 def pools(
-    site: Site, group: resources.ResourceGroup, aks: containerservice.ManagedCluster, nodes: network.Subnet
+    site: Site, group: resources.ResourceGroup, aks: containerservice.ManagedCluster, net: Network
 ) -> Sequence[containerservice.AgentPool]:
     """Those beside the system's, which is a part of the cluster itself."""
     return [
-        _pool(site, group, aks, nodes, role, pool)
+        _pool(site, group, aks, net.nodes, role, pool)
         for role in ROLES
         if role != "system" and (pool := site.spec.pool(role))
     ]

@@ -34,7 +34,7 @@ def build(spec: PlatformSpec) -> Platform:
     doors.grant_all(after=gke)
     if own.vertex:
         doors.open_vertex(after=gke)
-    access.budget(site, own)
+    access.budget(site, number)
 
     config: pulumi.Output[str] = pulumi.Output.secret(cluster.kubeconfig(site, gke))
     return Platform(
@@ -43,7 +43,6 @@ def build(spec: PlatformSpec) -> Platform:
         kubeconfig=config,
         kubernetes=kube.provider(config, parent=site.component),
         registry=pulumi.Output.concat(spec.region, "-docker.pkg.dev/", own.project, "/", registry.repository_id),
-        bucket=bucket.name,
         bucket_uri=pulumi.Output.concat("gs://", bucket.name),
         object_store_endpoint="",
         storage_class="premium-rwo",

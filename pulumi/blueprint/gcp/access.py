@@ -106,7 +106,7 @@ class Doors:
             )
 
 
-def budget(site: Site, own: Gcp) -> None:
+def budget(site: Site, number: pulumi.Output[str]) -> None:
     """Counts what carries the platform's label."""
     wanted = site.spec.budget
     if wanted is None:
@@ -124,7 +124,7 @@ def budget(site: Site, own: Gcp) -> None:
         billing_account=wanted.billing_account or "",
         display_name=site.name,
         budget_filter=billing.BudgetBudgetFilterArgs(
-            projects=[f"projects/{own.project}"], labels={"platform": site.name}
+            projects=[pulumi.Output.concat("projects/", number)], labels={"platform": site.name}
         ),
         amount=billing.BudgetAmountArgs(
             specified_amount=billing.BudgetAmountSpecifiedAmountArgs(
