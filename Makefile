@@ -68,7 +68,7 @@ bench: install ## Measure serving, rollouts and the framework's own cost, each a
 	@for name in serving rollout steps; do $(BIN)/python -m tests.bench.bench_$$name || exit 1; done
 
 plan: ## Show what a platform is made of: make plan CLOUD=gcp ENV=staging (FORMAT=json)
-	@.ci/install pulumi
+	@.ci/install pulumi >&2
 	@cd pulumi && .venv/bin/python -m blueprint.plan --cloud $(or $(CLOUD),gcp) --env $(or $(ENV),staging) --format $(or $(FORMAT),tree)
 
 plan-snapshots: ## Rewrite the plans that pull requests show, for every stack
