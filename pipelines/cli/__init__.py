@@ -43,7 +43,7 @@ def main(ctx: click.Context, root: Path | None, home: Path | None) -> None:
 
 for verb in (
     usecases.new,
-    usecases.check,
+    tree.check,
     tree.render,
     runs.run,
     runs.show,

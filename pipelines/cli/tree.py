@@ -1,11 +1,52 @@
-"""Verbs about the tree that Flux reads: render."""
+"""Verbs about the tree that people write and Flux reads: check, render."""
 
 import sys
+from pathlib import Path
 
 import click
 
 from pipelines.cli.context import Context
 from pipelines.console import make_console
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option(
+    "--schemas", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder with crds/ and charts/."
+)
+@click.pass_obj
+def check(context: Context, names: tuple[str, ...], schemas: Path | None) -> None:
+    """Find mistakes in use cases and clusters.
+
+    With NAMES, only those use cases: usecase.yaml, its overrides and the functions it names. Without, also everything
+    that Flux would apply, built and held to the rules of docs/checks.md. Nothing is run, and the data is not looked at.
+    """
+    from pipelines.usecase import usecase_names
+    from pipelines.usecase.check import check_usecase, told_valid
+
+    root = context.settings.root
+    wanted = names or tuple(usecase_names(root))
+    problems = [problem for name in wanted for problem in check_usecase(root, name)]
+    notes: list[str] = []
+    judged = ""
+    if not names and (root / "clusters").is_dir():
+        from pipelines.gitops.check import check_tree
+
+        report = check_tree(root, schemas)
+        problems += [str(finding) for finding in report.findings]
+        notes = report.notes
+        judged = report.judged
+    for problem in problems:
+        click.echo(problem, err=True)
+    console = make_console()
+    for note in notes:
+        console.print(f"note: {note}", markup=False)
+    if problems:
+        click.echo(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}", err=True)
+        sys.exit(1)
+    console.print(told_valid(wanted))
+    if judged:
+        console.print(judged)
 
 
 @click.command()

@@ -1,6 +1,4 @@
-"""Verbs about use cases: new, check."""
-
-import sys
+"""Verbs about use cases: new."""
 
 import click
 
@@ -26,26 +24,3 @@ def new(context: Context, name: str, template: str) -> None:
     console.print(f"made {folder.relative_to(context.settings.root)}/: usecase.yaml, model.py, README.md")
     console.print(f"  next: `mlops up` to serve what is released, then `mlops run {name}`")
     console.print("  then make it yours: docs/add-a-use-case.md")
-
-
-@click.command()
-@click.argument("names", nargs=-1)
-@click.pass_obj
-def check(context: Context, names: tuple[str, ...]) -> None:
-    """Find mistakes in use cases without running them.
-
-    Looks at usecase.yaml, its overrides and the functions it names, of NAMES or of all; not at the data.
-    """
-    from pipelines.usecase import usecase_names
-    from pipelines.usecase.check import check_usecase, told_valid
-
-    settings = context.settings
-    problems: list[str] = []
-    wanted = names or tuple(usecase_names(settings.root))
-    for name in wanted:
-        problems += check_usecase(settings.root, name)
-    for problem in problems:
-        click.echo(problem, err=True)
-    if problems:
-        sys.exit(1)
-    make_console().print(told_valid(wanted))

@@ -16,10 +16,11 @@ class Finding:
 
 @dataclass
 class Report:
-    """What all checks said; the same thing said of three clusters is said once."""
+    """What all checks said, and of how much; the same thing said of three clusters is said once."""
 
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    judged: str = ""
 
     def find(self, where: str, what: str) -> None:
         finding = Finding(where, what)

@@ -3,8 +3,8 @@
     <folder>/crds/<component>/*.yaml     definitions as their projects release them
     <folder>/charts/<chart>/             Chart.yaml and values.yaml of the charts that are installed
 
-They are other projects' data and not in this repository; docs/checks.md says how to get them. Schemas are strict: a field
-that the API server would drop without a word is an error.
+They are other projects' data and not in this repository; docs/checks.md says how to get them. Schemas are strict: a
+field that the API server would drop without a word is an error.
 """
 
 import functools
@@ -140,7 +140,7 @@ def _validator(path: Path, kind: str, version: str) -> "Draft7Validator":
     return Draft7Validator(strict)
 
 
-def _strict(node: Any, *, closed: bool) -> Any:
+def _strict(node: Any, *, closed: bool) -> Any:  # noqa: PLR0912 - one a keyword
     """JSON Schema of an OpenAPI schema in a definition. Below anyOf and the like nothing is closed: it only adds."""
     if not isinstance(node, dict):
         return node

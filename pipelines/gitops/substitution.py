@@ -1,7 +1,7 @@
-"""Flux's variable substitution, as strict as kustomize-controller 1.9 is: an unknown name without a default is an error.
+"""Flux's variable substitution, as strict as kustomize-controller 1.9: an unknown name without a default is an error.
 
 Source: https://fluxcd.io/flux/components/kustomize/kustomizations/#post-build-variable-substitution; the syntax is that
-of the Go package github.com/drone/envsubst, of which `${NAME}`, `${NAME:=default}` and `${NAME:-default}` are used here.
+of the Go package github.com/drone/envsubst: `${NAME}`, `${NAME:=default}`, `${NAME:-default}`; `$${NAME}` is a literal.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What refers to something finds it, in an order that comes to an end: sources, paths, dependencies, namespaces, kinds."""
+"""What refers to something finds it, in an order that ends: sources, paths, dependencies, namespaces, kinds."""
 
 from collections.abc import Iterator
 
@@ -28,7 +28,7 @@ def check(tree: Tree, report: Report) -> None:
                     kind, namespace, name = reference
                     report.find(where, f"{title(manifest)}: {place}: there is no {kind} {namespace}/{name}")
             _namespace(cluster, applied, manifest, objects, earlier, report)
-            _kind(tree, cluster, applied, manifest, earlier, report)
+            _kind(cluster, applied, manifest, earlier, report)
         _once(cluster, report)
 
 
@@ -72,9 +72,7 @@ def _dependencies(cluster: Cluster, order: _Order, report: Report) -> None:
         for need in applied.needs:
             if need not in cluster.by_name:
                 known = ", ".join(sorted(cluster.by_name))
-                report.find(
-                    cluster.folder, f"Kustomization {applied.name}: dependsOn {need}, which is none of {known}"
-                )
+                report.find(cluster.folder, f"Kustomization {applied.name}: dependsOn {need}, which is none of {known}")
         way = order.cycle(applied.name)
         if way and way[0] == min(way):
             report.find(cluster.folder, f"these Kustomizations wait for each other: {' → '.join(way)}")
@@ -84,36 +82,28 @@ def _references(manifest: Manifest) -> Iterator[tuple[Key, str]]:
     """What an object of Flux names, and where it does."""
     spec = manifest.get("spec") or {}
     own = str((manifest.get("metadata") or {}).get("namespace", ""))
-    kind, group = manifest.get("kind"), group_of(manifest)
-    if not group.endswith("toolkit.fluxcd.io"):
+    if not group_of(manifest).endswith("toolkit.fluxcd.io"):
         return
-    for place in ("sourceRef", "chartRef"):
-        reference = spec.get(place)
-        if reference:
-            yield (reference["kind"], reference.get("namespace", own), reference["name"]), f"spec.{place}"
-    chart = (spec.get("chart") or {}).get("spec") or {}
-    if chart.get("sourceRef"):
-        yield (
-            (chart["sourceRef"]["kind"], chart["sourceRef"].get("namespace", own), chart["sourceRef"]["name"]),
-            "spec.chart.spec.sourceRef",
-        )
-    for entry in (spec.get("postBuild") or {}).get("substituteFrom") or []:
-        if not entry.get("optional"):
-            yield (entry["kind"], own, entry["name"]), "spec.postBuild.substituteFrom"
-    for entry in spec.get("valuesFrom") or []:
-        if not entry.get("optional"):
-            yield (entry["kind"], own, entry["name"]), "spec.valuesFrom"
-    if kind == "HelmRelease":
-        for entry in spec.get("dependsOn") or []:
-            yield ("HelmRelease", entry.get("namespace", own), entry["name"]), "spec.dependsOn"
-    if kind == "Alert":
-        yield ("Provider", own, spec["providerRef"]["name"]), "spec.providerRef"
-        for entry in spec.get("eventSources") or []:
-            if entry["name"] != "*":
-                yield (entry["kind"], entry.get("namespace", own), entry["name"]), "spec.eventSources"
-    for entry in (spec.get("resources") or []) if kind == "Receiver" else []:
-        if entry["name"] != "*":
-            yield (entry["kind"], entry.get("namespace", own), entry["name"]), "spec.resources"
+    chart, build = (spec.get("chart") or {}).get("spec") or {}, spec.get("postBuild") or {}
+    named: list[tuple[str, Manifest | None]] = [
+        ("spec.sourceRef", spec.get("sourceRef")),
+        ("spec.chartRef", spec.get("chartRef")),
+        ("spec.chart.spec.sourceRef", chart.get("sourceRef")),
+        *(
+            ("spec.postBuild.substituteFrom", each)
+            for each in (spec.get("postBuild") or {}).get("substituteFrom") or []
+        ),
+        *(("spec.valuesFrom", each) for each in spec.get("valuesFrom") or []),
+        *(("spec.eventSources", each) for each in spec.get("eventSources") or []),
+        *(("spec.resources", each) for each in spec.get("resources") or []),
+    ]
+    if manifest.get("kind") == "HelmRelease":
+        named += [("spec.dependsOn", {"kind": "HelmRelease", **each}) for each in spec.get("dependsOn") or []]
+    if spec.get("providerRef"):
+        named.append(("spec.providerRef", {"kind": "Provider", **spec["providerRef"]}))
+    for place, reference in named:
+        if reference and reference["name"] != "*" and not reference.get("optional"):
+            yield (reference["kind"], reference.get("namespace", own), reference["name"]), place
 
 
 def _namespace(
@@ -129,9 +119,7 @@ def _namespace(
         return
     maker = objects.get(("Namespace", "", namespace))
     if maker is None:
-        report.find(
-            applied.path or cluster.folder, f"{title(manifest)}: no Namespace {namespace} is declared anywhere"
-        )
+        report.find(applied.path or cluster.folder, f"{title(manifest)}: no Namespace {namespace} is declared anywhere")
     elif maker.name not in order.before(applied.name):
         report.find(
             applied.path or cluster.folder,
@@ -139,9 +127,7 @@ def _namespace(
         )
 
 
-def _kind(
-    tree: Tree, cluster: Cluster, applied: Applied, manifest: Manifest, order: _Order, report: Report
-) -> None:
+def _kind(cluster: Cluster, applied: Applied, manifest: Manifest, order: _Order, report: Report) -> None:
     """A custom object comes after what brings its kind: a stage of its own before, or Flux itself."""
     group = group_of(manifest)
     if is_core(manifest) or group.endswith("toolkit.fluxcd.io") or group == "fluxcd.controlplane.io":

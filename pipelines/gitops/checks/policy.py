@@ -50,22 +50,27 @@ def _model(manifest: Manifest) -> Iterator[str]:
     if (secure.get("seccompProfile") or {}).get("type") != "RuntimeDefault":
         yield "securityContext.seccompProfile.type is not RuntimeDefault"
     for container in _containers(manifest):
-        name, own = container.get("name"), container.get("securityContext") or {}
-        if not BY_DIGEST.fullmatch(str(container.get("image", ""))):
-            yield f"container {name}: image {container.get('image')!r} is not by digest, name@sha256:…"
-        for probe in PROBES:
-            if probe not in container:
-                yield f"container {name}: has no {probe}"
-        resources = container.get("resources") or {}
-        for group, key in (("requests", "cpu"), ("requests", "memory"), ("limits", "memory")):
-            if key not in (resources.get(group) or {}):
-                yield f"container {name}: resources.{group}.{key} is missing"
-        if own.get("readOnlyRootFilesystem") is not True:
-            yield f"container {name}: securityContext.readOnlyRootFilesystem is not true"
-        if own.get("allowPrivilegeEscalation") is not False:
-            yield f"container {name}: securityContext.allowPrivilegeEscalation is not false"
-        if "ALL" not in ((own.get("capabilities") or {}).get("drop") or []):
-            yield f"container {name}: securityContext.capabilities.drop does not have ALL"
+        for problem in _model_container(container):
+            yield f"container {container.get('name')}: {problem}"
+
+
+def _model_container(container: dict[str, Any]) -> Iterator[str]:
+    if not BY_DIGEST.fullmatch(str(container.get("image", ""))):
+        yield f"image {container.get('image')!r} is not by digest, name@sha256:…"
+    for probe in PROBES:
+        if probe not in container:
+            yield f"has no {probe}"
+    resources = container.get("resources") or {}
+    for group, key in (("requests", "cpu"), ("requests", "memory"), ("limits", "memory")):
+        if key not in (resources.get(group) or {}):
+            yield f"resources.{group}.{key} is missing"
+    own = container.get("securityContext") or {}
+    if own.get("readOnlyRootFilesystem") is not True:
+        yield "securityContext.readOnlyRootFilesystem is not true"
+    if own.get("allowPrivilegeEscalation") is not False:
+        yield "securityContext.allowPrivilegeEscalation is not false"
+    if "ALL" not in ((own.get("capabilities") or {}).get("drop") or []):
+        yield "securityContext.capabilities.drop does not have ALL"
 
 
 def _pod(manifest: Manifest) -> dict[str, Any]:
@@ -89,7 +94,7 @@ def _secret_files(tree: Tree, report: Report) -> None:
             text = path.read_text(encoding="utf-8")
             if path.name.endswith(".sops.yaml"):
                 if not all("sops" in document for document in read_documents(text)):
-                    report.find(str(path.relative_to(tree.root)), "is called .sops.yaml but not encrypted; sops -e -i it")
+                    report.find(str(path.relative_to(tree.root)), "is not encrypted; sops -e -i it")
             elif re.search(r"^kind: Secret$", text, re.MULTILINE):
                 report.find(
                     str(path.relative_to(tree.root)),

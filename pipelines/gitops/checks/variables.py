@@ -12,7 +12,7 @@ def check(tree: Tree, report: Report) -> None:
             for manifest, missing in applied.unresolved:
                 report.find(
                     applied.path or cluster.folder,
-                    f"{title(manifest)}: {missing}: neither cluster-vars nor {PROVIDED} has it, so Flux refuses to apply it",
+                    f"{title(manifest)}: {missing}: neither cluster-vars nor {PROVIDED} has it; Flux would refuse it",
                 )
     _unused(tree, report)
 
