@@ -13,6 +13,11 @@ Everything has an embedded default under the state folder and can be set by an e
     MLOPS_IMAGES        where images go, one repository a use case below it, as in registry.example.com/models
                         (default: nowhere; a release names a Bento of the store)
     MLOPS_BASE_IMAGE    the serving base that they stand on, by digest or tag; bento/Dockerfile makes it
+    MLOPS_STORE         the prediction store, an SQLAlchemy URL of SQLite or PostgreSQL (default: SQLite in the state
+                        folder)
+    MLOPS_PRIVACY_KEY   what columns are hashed with where a use case asks for it (default: one made in the state folder)
+    MLOPS_MONITOR_URL   the monitor, where predictions and labels go (default: none)
+    MLOPS_MONITOR_TOKEN what it lets in with
     MLOPS_PUBLISH_LATER 1: steps leave it to the runner to publish their records to MLflow
 
     MLOPS_GITHUB_REPOSITORY  owner/name, where production is released by pull request (default: that of MLOPS_REMOTE)
@@ -24,7 +29,7 @@ Logins to registries, and registries without TLS: see pipelines.images.access.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.errors import MlopsError
@@ -62,6 +67,10 @@ class Settings:
     base_image: str = ""
     github_repository: str = ""
     github_api: str = ""
+    store: str = field(default="", repr=False)  # its URL may hold a password
+    monitor: str = ""
+    monitor_token: str = field(default="", repr=False)
+    privacy_key: str = field(default="", repr=False)
 
     @property
     def runs(self) -> Path:
@@ -92,6 +101,10 @@ class Settings:
             publish_later=env.get("MLOPS_PUBLISH_LATER", "") == "1",
             github_repository=env.get("MLOPS_GITHUB_REPOSITORY", ""),
             github_api=env.get("MLOPS_GITHUB_API", ""),
+            store=env.get("MLOPS_STORE", f"sqlite:///{home / 'monitor.db'}"),
+            monitor=env.get("MLOPS_MONITOR_URL", "").rstrip("/"),
+            monitor_token=env.get("MLOPS_MONITOR_TOKEN", ""),
+            privacy_key=env.get("MLOPS_PRIVACY_KEY", ""),
             **_images(env),
         )
 

@@ -210,6 +210,23 @@ class UseCase(Strict):
         return self
 
     @model_validator(mode="after")
+    def _what_is_not_stored_is_not_watched(self) -> "UseCase":
+        kept, drift = self.monitoring.store.columns, self.monitoring.drift
+        known = list(dict.fromkeys([*self.data.features, *self.data.checks.unique]))
+        for name, how in kept.items():
+            if name not in known:
+                raise Misfit(unknown_column(name, known), "monitoring", "store", "columns", name)
+            if how != "store" and drift and name in drift.columns:
+                raise Misfit(
+                    f"{name!r} is not stored as it is ({how}), so its drift cannot be seen; take it out of one of both",
+                    "monitoring",
+                    "store",
+                    "columns",
+                    name,
+                )
+        return self
+
+    @model_validator(mode="after")
     def _classes_fit_the_task(self) -> "UseCase":
         classes, positive = self.data.classes, self.evaluation.positive
         if self.task == "regression":

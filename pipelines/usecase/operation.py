@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pipelines.usecase.cron import check_cron
 from pipelines.usecase.durations import Duration, PositiveDuration
 from pipelines.usecase.evaluation import MetricName
-from pipelines.usecase.strict import CPU_PATTERN, MEMORY_PATTERN, Misfit, Strict, require_distinct
+from pipelines.usecase.strict import CPU_PATTERN, MEMORY_PATTERN, Misfit, Strict, Words, require_distinct
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -86,9 +86,24 @@ class Quality(Strict):
         return self
 
 
+class Store(Strict):
+    """What is kept of every prediction, and for how long."""
+
+    columns: dict[Words, Literal["store", "hash", "drop"]] = Field(
+        default={},
+        description="Of a feature or key column: `store` it, keep only a keyed `hash`, or `drop` it "
+        "before anything is stored.",
+        examples=[{"customer_id": "hash", "birth_date": "drop"}],
+    )
+    retention: PositiveDuration = Field(
+        default=timedelta(days=90), description="Older predictions are deleted, with their labels.", examples=["90d"]
+    )
+
+
 class Monitoring(Strict):
     """What is watched while the model serves."""
 
+    store: Store = Field(default=Store(), description="What is kept of every prediction.")
     drift: Drift | None = Field(default=None, description="Watch the inputs. Left out or null, they are not watched.")
     quality: Quality | None = Field(default=None, description="Watch the answers. Left out or null, they are not.")
     stale_after: PositiveDuration | None = Field(
