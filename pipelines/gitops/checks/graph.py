@@ -89,10 +89,7 @@ def _references(manifest: Manifest) -> Iterator[tuple[Key, str]]:
         ("spec.sourceRef", spec.get("sourceRef")),
         ("spec.chartRef", spec.get("chartRef")),
         ("spec.chart.spec.sourceRef", chart.get("sourceRef")),
-        *(
-            ("spec.postBuild.substituteFrom", each)
-            for each in (spec.get("postBuild") or {}).get("substituteFrom") or []
-        ),
+        *(("spec.postBuild.substituteFrom", each) for each in build.get("substituteFrom") or []),
         *(("spec.valuesFrom", each) for each in spec.get("valuesFrom") or []),
         *(("spec.eventSources", each) for each in spec.get("eventSources") or []),
         *(("spec.resources", each) for each in spec.get("resources") or []),
