@@ -1,12 +1,12 @@
 """What a use case says reaches the cluster's objects, with the right type, and nothing of it is written by hand."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from pipelines.gitops import kustomize
 from pipelines.gitops.render import deployed_models, render, rendered_files, stale_files
 from pipelines.release.release import Release
 from pipelines.settings import ENVIRONMENTS
@@ -47,15 +47,7 @@ def set_serving(root, text, environment=None):
 def build(root, environment):
     folder = root / "apps" / "my-model" / environment
     (folder / "release.yaml").write_text(RELEASE.to_yaml())
-    built = subprocess.run(
-        ["kubectl", "kustomize", "--load-restrictor=LoadRestrictionsNone", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert built.returncode == 0, built.stderr
-    return {document["kind"]: document for document in yaml.safe_load_all(built.stdout) if document}
+    return {document["kind"]: document for document in kustomize.build(folder)}
 
 
 def test_the_repository_s_own_files_are_fresh():
