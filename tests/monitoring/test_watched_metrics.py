@@ -1,0 +1,97 @@
+"""Limits, owners, releases and last runs, as Prometheus reads them."""
+
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pipelines.monitoring.triggers import RunOutcome
+from pipelines.monitoring.watched_metrics import ReleasedVersion, RunMetrics, Watched, WatchedMetrics
+from pipelines.usecase import load_usecase
+from tests.monitoring.rules import ROOT
+from tests.trigger_cases import SetClock, by_hand, dispatcher, drift, open_table
+
+FLIGHTS = {"usecase": "flight-delays", "environment": "staging"}
+TINY = {"usecase": "tiny", "environment": "staging"}
+
+
+def told(registry: CollectorRegistry) -> list[tuple[str, dict[str, str], float]]:
+    families = text_string_to_metric_families(generate_latest(registry).decode())
+    return [(sample.name, sample.labels, sample.value) for family in families for sample in family.samples]
+
+
+@pytest.fixture
+def flights():
+    return load_usecase(ROOT, "flight-delays", "staging")
+
+
+def test_what_usecase_yaml_says_is_told(flights):
+    registry = CollectorRegistry()
+    WatchedMetrics(registry).show([Watched(flights, "staging")])
+    contact = {"owner": "operations-analytics", "contact": "ops-analytics@example.com"}
+    assert told(registry) == [
+        ("model_usecase_info", FLIGHTS | contact, 1),
+        ("model_availability_objective_ratio", FLIGHTS, 0.999),
+        ("model_latency_limit_seconds", FLIGHTS, 0.05),
+        ("model_stale_after_seconds", FLIGHTS, 90 * 86_400),
+    ]
+
+
+def test_a_release_and_its_time(flights):
+    registry = CollectorRegistry()
+    since = datetime(2026, 4, 1, tzinfo=UTC)
+    release = ReleasedVersion("flight-delays:7", "flight-delays/7", "abc", since)
+    WatchedMetrics(registry).show([Watched(flights, "staging", release)])
+    version = {"bento": "flight-delays:7", "model": "flight-delays/7", "commit": "abc"}
+    assert ("model_release_info", FLIGHTS | version, 1) in told(registry)
+    assert ("model_release_timestamp_seconds", FLIGHTS, since.timestamp()) in told(registry)
+
+
+def test_a_limit_that_is_null_is_not_told(flights):
+    forever = flights.model_copy(update={"monitoring": flights.monitoring.model_copy(update={"stale_after": None})})
+    registry = CollectorRegistry()
+    WatchedMetrics(registry).show([Watched(forever, "staging")])
+    assert "model_stale_after_seconds" not in [name for name, _, _ in told(registry)]
+
+
+def test_a_use_case_that_is_gone_is_not_told_any_more(flights):
+    registry = CollectorRegistry()
+    metrics = WatchedMetrics(registry)
+    metrics.show([Watched(flights, "staging")])
+    metrics.show([])
+    assert told(registry) == []
+
+
+@pytest.mark.parametrize("outcome", ["released", "unchanged", "rejected"])
+def test_how_the_last_run_ended(tmp_path, outcome):
+    table, clock, registry = open_table(tmp_path / "monitor.db"), SetClock(), CollectorRegistry()
+    RunMetrics(table, registry)
+    work = dispatcher(table, clock)
+    work.request(drift())
+    assert told(registry) == []  # it waits
+    work.finish(work.begin(), RunOutcome(outcome=outcome, run_id="tiny-1"))
+    assert told(registry) == [
+        ("pipeline_run_info", TINY | {"run": "tiny-1", "reason": "drift", "outcome": outcome}, 1),
+        ("pipeline_run_timestamp_seconds", TINY, clock.now.timestamp()),
+    ]
+
+
+def test_a_run_that_fails_is_failing_until_it_is_given_up(tmp_path):
+    table, clock, registry = open_table(tmp_path / "monitor.db"), SetClock(), CollectorRegistry()
+    RunMetrics(table, registry)
+    work = dispatcher(table, clock)
+    work.request(by_hand(forced=True))
+    seen = []
+    for attempt in (1, 2, 3):
+        work.finish(work.begin(), RunOutcome(outcome="failed", run_id=f"tiny-{attempt}"))
+        seen += [(labels["run"], labels["outcome"]) for name, labels, _ in told(registry) if "info" in name]
+        clock.pass_(hours=1)
+    assert seen == [("tiny-1", "failing"), ("tiny-2", "failing"), ("tiny-3", "failed")]
+
+
+def test_what_was_refused_is_no_run(tmp_path):
+    table, registry = open_table(tmp_path / "monitor.db"), CollectorRegistry()
+    RunMetrics(table, registry)
+    dispatcher(table, SetClock()).request(drift(usecase="unknown"))
+    assert told(registry) == []
