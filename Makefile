@@ -9,7 +9,7 @@ export VENV PYTHON
 .PHONY: help install demo up down status cluster cluster-down test test-fast e2e lint format lock bench plan plan-snapshots test-pulumi clean
 
 help: ## List these targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: ## Set up .venv with the locked packages
 	@.ci/install environment

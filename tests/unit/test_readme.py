@@ -10,10 +10,11 @@ import pytest
 from pipelines.cli import main
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FOLDERS = [ROOT / folder / "README.md" for folder in ("apps", "clusters", "infrastructure")]
+PAGES = [ROOT / "README.md", *FOLDERS, *sorted((ROOT / "docs").rglob("*.md"))]
 COMMAND = re.compile(r"^(?:\$ )?(mlops [^#|`]*)", re.MULTILINE)
 INLINE = re.compile(r"`(mlops [^`]+)`")
-TARGET = re.compile(r"\bmake ([a-z-]+)\b(?=[^\n]*(?:#|`|$))")
+TARGET = re.compile(r"\bmake ([a-z][a-z0-9-]*)\b(?=[^\n]*(?:#|`|$))")
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#]+)")
 
 
@@ -43,7 +44,7 @@ def test_every_command_and_option_exists(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_make_target_exists(page):
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     inline = " ".join(re.findall(r"`([^`]*)`", page.read_text()))
     for target in TARGET.findall(code_blocks(page) + "\n" + inline):
         assert target in targets, f"{page.name}: there is no `make {target}`"
@@ -69,3 +70,33 @@ def test_the_tree_in_the_readme_is_there():
     for line in tree.group(1).splitlines():
         folder = line.split("<")[0].split(" ")[0]
         assert (ROOT / folder).exists(), f"README.md shows {folder}, which does not exist"
+
+
+@pytest.mark.parametrize("page", FOLDERS, ids=lambda page: page.parent.name)
+def test_the_tree_in_a_folder_s_readme_is_there(page):
+    tree = re.search(r"```\n(.*?)```", page.read_text(), re.DOTALL)
+    assert tree
+    above: list[str] = []
+    for line in tree.group(1).splitlines():
+        name = line.split()[0]
+        depth = (len(line) - len(line.lstrip())) // 2
+        above = [*above[:depth], name]
+        for each in braces("".join(above)):
+            assert (page.parent / each).exists(), f"{page.parent.name}/README.md shows {each}, which does not exist"
+
+
+def braces(path: str) -> list[str]:
+    """`{local,staging}/` is two folders."""
+    found = re.search(r"\{([^}]*)\}", path)
+    return [path.replace(found[0], each) for each in found[1].split(",")] if found else [path]
+
+
+@pytest.mark.parametrize("page", FOLDERS, ids=lambda page: page.parent.name)
+def test_snippets_of_yaml_are_from_a_file(page):
+    files = [normalised(path.read_text()) for path in ROOT.glob("[aci]*/**/*.yaml")]
+    for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL):
+        assert any(normalised(block) in text for text in files), f"no file has this:\n{block}"
+
+
+def normalised(text: str) -> str:
+    return "\n".join(line.strip() for line in text.splitlines() if line.strip())
