@@ -15,7 +15,8 @@ Everything has an embedded default under the state folder and can be set by an e
     MLOPS_BASE_IMAGE    the serving base that they stand on, by digest or tag; bento/Dockerfile makes it
     MLOPS_STORE         the prediction store, an SQLAlchemy URL of SQLite or PostgreSQL (default: SQLite in the state
                         folder)
-    MLOPS_PRIVACY_KEY   what columns are hashed with where a use case asks for it (default: one made in the state folder)
+    MLOPS_PRIVACY_KEY   what columns are hashed with where a use case asks for it (default: one made in the state
+                        folder)
     MLOPS_MONITOR_URL   the monitor, where predictions and labels go (default: none)
     MLOPS_MONITOR_TOKEN what it lets in with
     MLOPS_PUBLISH_LATER 1: steps leave it to the runner to publish their records to MLflow

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipelines.cli import platform, releases, runs, tree, usecases
+from pipelines.cli import labels, platform, releases, runs, tree, usecases
 from pipelines.cli.context import Context
 from pipelines.console import fail
 from pipelines.errors import MlopsError
@@ -50,6 +50,7 @@ for verb in (
     releases.rollback,
     releases.promote,
     releases.trace,
+    labels.labels,
     platform.up,
     platform.down,
     platform.status,

@@ -61,6 +61,12 @@ class StoreRules:
         return hmac.digest(self.key, told, "sha256")[:HASH_BYTES].hex()
 
 
+def store_rules(settings: Settings, usecase: UseCase) -> StoreRules:
+    """A use case's; a key is looked for only where something is to be hashed."""
+    hashes = "hash" in usecase.monitoring.store.columns.values()
+    return StoreRules.of(usecase, privacy_key(settings) if hashes else b"")
+
+
 def privacy_key(settings: Settings) -> bytes:
     """MLOPS_PRIVACY_KEY; without it, a key of the state folder, made when it is first asked for."""
     if settings.privacy_key:

@@ -108,10 +108,7 @@ def make_engine(url: URL) -> Engine:
     import orjson
     from sqlalchemy import create_engine, event
 
-    common: dict[str, Any] = {
-        "json_serializer": lambda value: orjson.dumps(value).decode(),
-        "json_deserializer": orjson.loads,
-    }
+    common: dict[str, Any] = {"json_serializer": _to_json, "json_deserializer": orjson.loads}
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, **common)
         event.listen(engine, "connect", _set_up_sqlite)
@@ -133,6 +130,12 @@ def make_engine(url: URL) -> Engine:
         ) from None
     event.listen(engine, "connect", _set_up_postgres)
     return engine
+
+
+def _to_json(value: Any) -> str:
+    import orjson
+
+    return orjson.dumps(value).decode()
 
 
 def _set_up_sqlite(connection: Any, _: Any) -> None:
