@@ -23,9 +23,12 @@ def rule_objects() -> dict[str, dict[str, Any]]:
     return {path.name: yaml.safe_load(_substituted(path.read_text())) for path in sorted(FOLDER.glob("rules/*.yaml"))}
 
 
+def groups() -> list[dict[str, Any]]:
+    return [group for rule in rule_objects().values() for group in rule["spec"]["groups"]]
+
+
 def rules() -> list[dict[str, Any]]:
-    groups = [group for rule in rule_objects().values() for group in rule["spec"]["groups"]]
-    return [rule for group in groups for rule in group["rules"]]
+    return [rule for group in groups() for rule in group["rules"]]
 
 
 def alerts() -> dict[str, dict[str, Any]]:
@@ -34,10 +37,10 @@ def alerts() -> dict[str, dict[str, Any]]:
 
 def rule_file(spoken: set[str] | None = None) -> str:
     """All groups as one file of rules; of annotations only the summaries of the alerts named in `spoken`, or all."""
-    groups = [group for rule in rule_objects().values() for group in rule["spec"]["groups"]]
+    kept = groups()
     if spoken is not None:
-        groups = [{**group, "rules": [_quiet(rule, spoken) for rule in group["rules"]]} for group in groups]
-    return yaml.safe_dump({"groups": groups}, sort_keys=False)
+        kept = [{**group, "rules": [_quiet(rule, spoken) for rule in group["rules"]]} for group in kept]
+    return yaml.safe_dump({"groups": kept}, sort_keys=False)
 
 
 def _quiet(rule: dict[str, Any], spoken: set[str]) -> dict[str, Any]:
@@ -63,12 +66,13 @@ class Moment:
 
 @dataclass
 class Story:
-    """Series over time, one value a minute in promtool's notation, and what the alerts make of them.
+    """Series over time, one value each `step` minutes in promtool's notation, and what the alerts make of them.
 
     story.given('up{job="model-server"}', "1x9 0x20").silent("ModelDown", 9).fires("ModelDown", 13, ...)
     """
 
     name: str
+    step: int = 1
     series: list[tuple[str, str]] = field(default_factory=list)
     moments: list[Moment] = field(default_factory=list)
 
@@ -95,10 +99,11 @@ class Story:
         (folder / "rules.yaml").write_text(rule_file(spoken))
         test = {
             "rule_files": ["rules.yaml"],
-            "evaluation_interval": "1m",
+            "evaluation_interval": f"{self.step}m",
+            "group_eval_order": [group["name"] for group in groups()],
             "tests": [
                 {
-                    "interval": "1m",
+                    "interval": f"{self.step}m",
                     "input_series": [{"series": series, "values": values} for series, values in self.series],
                     "alert_rule_test": [_expected(moment) for moment in self.moments],
                 }

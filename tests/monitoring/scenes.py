@@ -21,6 +21,6 @@ def within(seconds: str) -> str:
     return f"bentoml_service_request_duration_seconds_bucket{{{labels}}}"
 
 
-def model(name: str) -> Story:
+def model(name: str, step: int = 1) -> Story:
     """A model with an owner and limits: 99.9 % available, 99 of 100 answers within 50 ms."""
-    return Story(name).given(OWNER, "1x8000").given(OBJECTIVE, "0.999x8000").given(LIMIT, "0.05x8000")
+    return Story(name, step).given(OWNER, "1x8000").given(OBJECTIVE, "0.999x8000").given(LIMIT, "0.05x8000")

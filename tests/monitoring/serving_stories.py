@@ -58,9 +58,9 @@ SERVING = [
     .given(answers(200), "0+100x120")
     .given(answers(503, "/readyz"), "0+100x120")
     .silent("ErrorBudgetBurnsFast", 60, 120),
-    model("three in a thousand for days, then none")
-    .given(answers(200), "0+997x3000 2991000+1000x2000")
-    .given(answers(500), "0+3x3000 9000x2000")
+    model("three in a thousand for days, then none", step=5)
+    .given(answers(200), "0+997x600 598200+1000x400")
+    .given(answers(500), "0+3x600 1800x400")
     .silent("ErrorBudgetBurnsSlowly", 30)
     .fires(
         "ErrorBudgetBurnsSlowly",

@@ -8,8 +8,9 @@ from tests.monitoring import tools
 from tests.monitoring.platform_stories import PLATFORM
 from tests.monitoring.rules import ROOT, Story, alerts, rule_file
 from tests.monitoring.serving_stories import SERVING
+from tests.monitoring.watching_stories import WATCHING
 
-STORIES = [*SERVING, *PLATFORM]
+STORIES = [*SERVING, *WATCHING, *PLATFORM]
 SEVERITIES = {"critical", "warning", "info"}
 
 
