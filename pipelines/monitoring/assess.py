@@ -22,7 +22,7 @@ from pipelines.documents import Document
 from pipelines.errors import MlopsError
 from pipelines.monitoring.drift import TableDrift, compare_tables, judge_drift, measure_distances
 from pipelines.monitoring.features import CONFIDENCE, LABEL, VALUE, compared_columns, describe_rows, is_category
-from pipelines.monitoring.quality import Scored, is_beyond, is_surely_beyond, limit_of, score_joined
+from pipelines.monitoring.quality import Scored, bound_of, is_beyond, is_surely_beyond, limit_of, score_joined
 from pipelines.monitoring.reference import Reference, Sample
 from pipelines.monitoring.reports import Reports
 from pipelines.monitoring.source import Coverage, PredictionSource
@@ -269,22 +269,25 @@ def _assess_quality(scene: _Scene, rule: Quality) -> list[Assessment]:
 
 def _judge_quality(scene: _Scene, rule: Quality, joined: pd.DataFrame, start: datetime) -> Assessment:
     window, limit = (start, scene.now), limit_of(rule)
+    told: dict[str, Any] = {"metric": rule.metric, "bound": bound_of(rule)}
     if len(joined) < rule.min_labels:
         why = f"{len(joined):,} labelled predictions since {start:%Y-%m-%d %H:%M}; {rule.min_labels:,} are needed"
-        return scene.give("quality", "too-few", window, why, threshold=limit, detail={"rows": len(joined)})
+        return scene.give("quality", "too-few", window, why, threshold=limit, detail=told | {"rows": len(joined)})
     try:
         scored = score_joined(scene.usecase, rule, scene.reference.signature, joined)
     except Exception as error:  # noqa: BLE001 - see above
-        return scene.give("quality", "failed", window, _told(error), threshold=limit)
+        return scene.give("quality", "failed", window, _told(error), threshold=limit, detail=told)
     if scored.rows < rule.min_labels:
         why = f"{scored.rows:,} of {len(joined):,} labelled predictions can be scored; {rule.min_labels:,} are needed"
-        detail = scored.model_dump(mode="json")
+        detail = told | scored.model_dump(mode="json")
         return scene.give("quality", "too-few", window, why, threshold=limit, detail=detail)
-    return _told_quality(scene, rule, scored, window)
+    return _told_quality(scene, rule, scored, window, told)
 
 
-def _told_quality(scene: _Scene, rule: Quality, scored: Scored, window: tuple[datetime, datetime]) -> Assessment:
-    limit, detail = limit_of(rule), scored.model_dump(mode="json")
+def _told_quality(
+    scene: _Scene, rule: Quality, scored: Scored, window: tuple[datetime, datetime], told: dict[str, Any]
+) -> Assessment:
+    limit, detail = limit_of(rule), told | scored.model_dump(mode="json")
     if scored.value is None:
         why = f"{rule.metric} has no value: {scored.problem}"
         return scene.give("quality", "skipped", window, why, threshold=limit, detail=detail)

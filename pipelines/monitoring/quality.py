@@ -91,6 +91,11 @@ def limit_of(rule: Quality) -> float:
     return limit
 
 
+def bound_of(rule: Quality) -> str:
+    """On which side the limit is: at_least or at_most."""
+    return "at_least" if rule.at_least is not None else "at_most"
+
+
 def _classes(signature: Signature, joined: pd.DataFrame) -> _Rows:
     import numpy as np
 
