@@ -38,9 +38,7 @@ def expire(database: Database, usecase: str, before: datetime, labels_before: da
     with database.writing() as connection:
         for table, is_old in old:
             connection.execute(delete(table).where(table.c.usecase == usecase, is_old))
-        if database.is_sqlite:
-            # It frees one page a step, and only the driver's own cursor takes all steps.
-            connection.connection.cursor().execute(f"PRAGMA incremental_vacuum({FREED_PAGES})").fetchall()
+    database.give_back_space(FREED_PAGES)
     return Expired(predictions, labels, is_complete=predictions < most_rows and labels < left)
 
 

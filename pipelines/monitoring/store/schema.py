@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Column,
     DateTime,
@@ -45,8 +45,21 @@ class Moment(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def json_column(name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql"), nullable=nullable)
+class JsonText(TypeDecorator[Any]):
+    """JSON as text. SQLite's columns of type JSON would make a number of the text 3, and of a long one a wrong one."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else orjson.dumps(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
+        return None if value is None else orjson.loads(value)
+
+
+def json_column(name: str) -> Column[Any]:
+    return Column(name, JsonText().with_variant(JSONB(none_as_null=True), "postgresql"))
 
 
 metadata = MetaData()

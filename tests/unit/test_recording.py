@@ -1,0 +1,404 @@
+"""Recording without a server around it: frames, spool, queue, shipping to a monitor on loopback."""
+
+import random
+import threading
+import time
+import zlib
+
+import pytest
+from prometheus_client import REGISTRY
+
+from bento import frames, recording, shipping
+from bento.frames import NotASegment, count_predictions, read_segment
+from bento.recording import Recorder, RecordingOptions
+from bento.spool import Spool
+from tests.recording_cases import LoopbackMonitor, Recorded, flights, header
+from tests.serving import free_port, wait_until
+
+JSON = "application/json"
+
+
+@pytest.fixture
+def monitor():
+    made = LoopbackMonitor()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The same, with pauses that a test can wait for."""
+    monkeypatch.setattr(recording, "SEGMENT_SECONDS", 0.05)
+    monkeypatch.setattr(recording, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(recording, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(shipping, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(shipping, "LONGEST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(shipping, "IDLE_SECONDS", 0.05)
+
+
+def count(name, **labels) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+class Counted:
+    """How much a counter has grown: the registry is the process's own, and other tests count, too."""
+
+    def __init__(self):
+        self.before = {}
+
+    def __call__(self, name, **labels):
+        key = (name, *labels.items())
+        return count(name, **labels) - self.before.get(key, 0.0)
+
+    def note(self, name, **labels):
+        self.before[(name, *labels.items())] = count(name, **labels)
+
+
+@pytest.fixture
+def grown():
+    counted = Counted()
+    for name in ("model_predictions_recorded_total", "model_predictions_shipped_total"):
+        counted.note(name)
+    for reason in ("queue-full", "spool-full", "spool-broken", "refused"):
+        counted.note("model_predictions_dropped_total", reason=reason)
+    return counted
+
+
+def recorder_to(monitor_url, folder, **options) -> Recorder:
+    return Recorder(RecordingOptions(monitor=monitor_url, spool=folder / "spool", **options), header())
+
+
+def exchange() -> tuple[bytes, bytes]:
+    read = read_segment(flights(1).segment()).exchanges[0]
+    return bytes(read.request), bytes(read.answer)
+
+
+class TestFrames:
+    def test_a_segment_gives_back_what_went_in(self):
+        recorded = Recorded()
+        recorded.add({"distance": 1}, {"distance": 2})
+        recorded.add_raw("application/octet-stream", bytes(range(256)), 3)
+        segment = read_segment(recorded.segment())
+        assert segment.header == header()
+        assert segment.header.usecase == "tiny-table"
+        assert [one.predictions for one in segment.exchanges] == [2, 3]
+        assert bytes(segment.exchanges[1].request) == bytes(range(256))
+        assert segment.exchanges[1].content_type == "application/octet-stream"
+        assert (segment.damaged, segment.torn) == (0, False)
+        assert count_predictions(recorded.segment()) == 5
+
+    def test_a_torn_end_costs_no_more_than_its_last_frame_wherever_it_is_torn(self):
+        recorded = flights(3)
+        whole = recorded.segment()
+        beginning = len(frames.begin(recorded.header))
+        ends = [beginning + sum(map(len, recorded.exchanges[:number])) for number in range(4)]
+        for length in range(beginning, len(whole)):
+            segment = read_segment(whole[:length])
+            kept = sum(end <= length for end in ends[1:])
+            assert len(segment.exchanges) == kept == count_predictions(whole[:length])
+            assert segment.torn == (length not in ends)
+
+    def test_a_damaged_frame_is_counted_and_the_rest_is_read(self):
+        recorded = flights(3)
+        data = bytearray(recorded.segment())
+        data[len(frames.begin(recorded.header)) + len(recorded.exchanges[0]) + 60] ^= 0xFF
+        segment = read_segment(bytes(data))
+        assert (len(segment.exchanges), segment.damaged, segment.torn) == (2, 1, False)
+
+    @pytest.mark.parametrize(
+        "data",
+        [b"", b"GET / HTTP/1.1", frames.MAGIC, frames.MAGIC + b"\xff" * 100, frames.begin(header())[:-1], b"\0" * 5000],
+    )
+    def test_what_is_no_segment_is_said_to_be_none(self, data):
+        with pytest.raises(NotASegment):
+            read_segment(data)
+        assert count_predictions(data) == 0
+
+    def test_a_header_of_another_kind_is_named(self):
+        text = b'{"bento": "x:1"}'
+        with pytest.raises(NotASegment, match="header: model"):
+            read_segment(frames.MAGIC + frames.FRAME.pack(len(text), zlib.crc32(text)) + text)
+
+    def test_no_bytes_however_random_make_it_fail_in_another_way(self):
+        rng = random.Random(1)
+        whole = flights(4).segment()
+        for _ in range(500):
+            data = bytearray(whole)
+            for _ in range(rng.randrange(1, 8)):
+                data[rng.randrange(len(data))] = rng.randrange(256)
+            try:
+                segment = read_segment(bytes(data))
+            except NotASegment:
+                continue
+            assert len(segment.exchanges) <= 4
+            assert count_predictions(bytes(data)) >= 0
+
+
+class TestSpool:
+    def write(self, spool, data=b"x"):
+        path = spool.begin_segment()
+        path.write_bytes(data)
+        spool.grew(len(data))
+        spool.close_segment(path)
+        return path
+
+    def test_several_servers_share_a_root_and_leave_each_other_alone(self, tmp_path):
+        one, other = Spool(tmp_path, 1000), Spool(tmp_path, 1000)
+        one.claim()
+        other.claim()
+        self.write(one)
+        assert other.adopt() == 0
+        assert (len(one.waiting()), len(other.waiting())) == (1, 0)
+
+    def test_the_folder_of_a_dead_server_is_adopted_with_its_open_segment(self, tmp_path):
+        dead, living = Spool(tmp_path, 1000), Spool(tmp_path, 1000)
+        dead.claim()
+        self.write(dead, b"closed")
+        dead.begin_segment().write_bytes(b"open")
+        dead.leave()
+        assert living.adopt() == 2
+        assert sorted(path.read_bytes() for path in living.waiting()) == [b"closed", b"open"]
+        assert living.bytes == 10
+        assert not dead.folder.exists()
+
+    def test_only_folders_of_servers_are_touched(self, tmp_path):
+        (tmp_path / "precious").mkdir()
+        (tmp_path / "precious" / "thesis.segment").write_text("mine")
+        strange = tmp_path / "server-1-00000000"
+        strange.mkdir()
+        (strange / "notes.txt").write_text("mine, too")
+        assert Spool(tmp_path, 1000).adopt() == 0
+        assert (tmp_path / "precious" / "thesis.segment").read_text() == "mine"
+        assert (strange / "notes.txt").read_text() == "mine, too"
+
+    def test_one_that_was_cleared_away_is_made_again(self, tmp_path):
+        spool = Spool(tmp_path / "spool", 1000)
+        spool.claim()
+        (spool.folder / "lock").unlink()
+        spool.folder.rmdir()
+        spool.claim()
+        self.write(spool)
+        assert len(spool.waiting()) == 1
+
+    def test_of_refused_segments_the_last_few_are_kept(self, tmp_path):
+        spool = Spool(tmp_path, 1000)
+        spool.claim()
+        for _ in range(8):
+            self.write(spool)
+        for path in spool.waiting():
+            spool.refuse(path)
+        assert len(list((tmp_path / "refused").iterdir())) == 5
+        assert (spool.waiting(), spool.bytes) == ([], 0)
+
+    def test_servers_that_start_and_look_at_the_same_time_adopt_each_segment_once(self, tmp_path):
+        for _ in range(5):
+            dead = Spool(tmp_path, 1000)
+            dead.claim()
+            self.write(dead)
+            dead.leave()
+        spools = [Spool(tmp_path, 1000) for _ in range(6)]
+        found = []
+        threads = [threading.Thread(target=lambda spool=spool: found.append(spool.adopt())) for spool in spools]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(found) == 5 == sum(len(spool.waiting()) for spool in spools)
+
+
+class TestOptions:
+    def test_without_a_monitor_nothing_is_recorded(self):
+        assert RecordingOptions.load({}) is None
+        assert RecordingOptions.load({"MLOPS_MONITOR_URL": ""}) is None
+
+    def test_everything_comes_from_the_environment(self, tmp_path):
+        env = {"MLOPS_MONITOR_URL": "http://monitor/", "MLOPS_MONITOR_TOKEN": "t", "MLOPS_SPOOL": str(tmp_path)}
+        options = RecordingOptions.load({**env, "MLOPS_SPOOL_BYTES": "1000"})
+        assert options == RecordingOptions(monitor="http://monitor", token="t", spool=tmp_path, spool_bytes=1000)
+
+    def test_a_size_that_is_none_is_told_and_left(self, caplog):
+        options = RecordingOptions.load({"MLOPS_MONITOR_URL": "http://m", "MLOPS_SPOOL_BYTES": "plenty"})
+        assert options.spool_bytes == recording.DEFAULT_SPOOL_BYTES
+        assert "'plenty'" in caplog.text
+
+
+@pytest.mark.usefixtures("quick")
+class TestRecorder:
+    def test_what_is_recorded_arrives_once_and_is_counted(self, tmp_path, monitor, grown):
+        recorder = recorder_to(monitor.url, tmp_path, token="secret")
+        recorder.start()
+        request, answer = exchange()
+        for _ in range(20):
+            recorder.record(JSON, request, answer, 1)
+        wait_until(lambda: grown("model_predictions_shipped_total") == 20, "shipped")
+        recorder.close()
+        assert len(monitor.ids()) == 20
+        assert set(monitor.tokens) == {"Bearer secret"}
+        assert grown("model_predictions_recorded_total") == 20
+        assert not list((tmp_path / "spool").glob("server-*"))
+
+    def test_closing_ships_what_is_still_in_memory(self, tmp_path, monitor, grown, monkeypatch):
+        monkeypatch.setattr(recording, "SEGMENT_SECONDS", 60)
+        recorder = recorder_to(monitor.url, tmp_path)
+        recorder.start()
+        request, answer = exchange()
+        recorder.record(JSON, request, answer, 1)
+        recorder.close()
+        assert len(monitor.ids()) == 1
+
+    def test_while_the_monitor_is_away_they_wait_and_then_come_the_oldest_first(self, tmp_path, grown):
+        port = free_port()
+        recorder = recorder_to(f"http://127.0.0.1:{port}", tmp_path)
+        recorder.start()
+        request, _ = exchange()
+        for number in range(3):
+            recorder.record(JSON, request, b'{"ids": ["%d"]}' % number, 1)
+            wait_until(lambda number=number: len(recorder.spool.waiting()) == number + 1, "a segment each")
+        assert grown("model_predictions_shipped_total") == 0
+        assert count("model_predictions_spooled_bytes") > 0
+        monitor = LoopbackMonitor(port)
+        try:
+            wait_until(lambda: grown("model_predictions_shipped_total") == 3, "shipped")
+            assert monitor.ids() == ["0", "1", "2"]
+        finally:
+            recorder.close()
+            monitor.close()
+
+    @pytest.mark.parametrize("status", [301, 401, 403, 404, 429, 502, 503])
+    def test_a_monitor_that_takes_nothing_now_is_asked_again(self, status, tmp_path, monitor, grown):
+        monitor.statuses.extend([status] * 3)
+        recorder = recorder_to(monitor.url, tmp_path)
+        recorder.start()
+        recorder.record(JSON, *exchange(), 1)
+        wait_until(lambda: grown("model_predictions_shipped_total") == 1, "shipped")
+        recorder.close()
+        assert len(monitor.tokens) == 4
+        assert grown("model_predictions_dropped_total", reason="refused") == 0
+
+    @pytest.mark.parametrize("status", [400, 413, 415, 422])
+    def test_what_it_refuses_is_put_aside_counted_and_not_sent_again(self, status, tmp_path, monitor, grown):
+        monitor.statuses.append(status)
+        recorder = recorder_to(monitor.url, tmp_path)
+        recorder.start()
+        recorder.record(JSON, *exchange(), 7)
+        wait_until(lambda: grown("model_predictions_dropped_total", reason="refused") == 7, "refused")
+        recorder.record(JSON, *exchange(), 1)
+        wait_until(lambda: grown("model_predictions_shipped_total") == 1, "the next one is shipped")
+        recorder.close()
+        assert len(monitor.tokens) == 2
+        assert len(list((tmp_path / "spool" / "refused").iterdir())) == 1
+
+    @pytest.mark.parametrize("status", [409, 500])
+    def test_one_that_always_fails_lets_the_others_by_and_is_given_up(self, status, tmp_path, monitor, grown):
+        monitor.status = status
+        recorder = recorder_to(monitor.url, tmp_path)
+        recorder.start()
+        recorder.record(JSON, *exchange(), 5)
+        wait_until(lambda: len(monitor.tokens) >= 2, "tried again")
+        monitor.statuses.append(200)
+        recorder.record(JSON, *exchange(), 1)
+        wait_until(lambda: grown("model_predictions_dropped_total", reason="refused") > 0, "given up")
+        monitor.status = 200
+        recorder.close()
+        shipped, refused = (
+            grown("model_predictions_shipped_total"),
+            grown("model_predictions_dropped_total", reason="refused"),
+        )
+        assert (shipped, refused) in [(1, 5), (5, 1)]
+
+    def test_a_full_queue_drops_and_counts(self, tmp_path, monitor, grown, monkeypatch):
+        monkeypatch.setattr(recording, "QUEUE_LENGTH", 10)
+        recorder = recorder_to(monitor.url, tmp_path)  # not started: nobody empties the queue
+        for _ in range(13):
+            recorder.record(JSON, b"request", b"answer", 2)
+        assert grown("model_predictions_dropped_total", reason="queue-full") == 6
+
+    def test_so_does_one_that_holds_too_many_bytes_and_there_is_room_again_later(
+        self, tmp_path, monitor, grown, monkeypatch
+    ):
+        monkeypatch.setattr(recording, "QUEUE_BYTES", 1000)
+        recorder = recorder_to(monitor.url, tmp_path)
+        recorder.record(JSON, b"r" * 900, b"answer", 1)
+        recorder.record(JSON, b"r" * 900, b"answer", 1)
+        assert grown("model_predictions_dropped_total", reason="queue-full") == 1
+        recorder.start()
+        wait_until(lambda: grown("model_predictions_recorded_total") == 1, "written")
+        wait_until(lambda: recorder._taken == recorder._put, "the queue is empty")
+        recorder.record(JSON, b"r" * 900, b"answer", 1)
+        recorder.close()
+        assert grown("model_predictions_recorded_total") == 2
+
+    def test_a_full_spool_drops_and_counts_and_empties_when_the_monitor_is_back(self, tmp_path, grown):
+        port = free_port()
+        request, answer = exchange()
+        recorder = recorder_to(f"http://127.0.0.1:{port}", tmp_path, spool_bytes=3000)
+        recorder.start()
+        for _ in range(50):
+            recorder.record(JSON, request, answer, 1)
+            wait_until(lambda: not recorder._queue, "written or dropped")
+        wait_until(lambda: grown("model_predictions_dropped_total", reason="spool-full") > 0, "full")
+        assert recorder.spool.bytes <= 3000
+        monitor = LoopbackMonitor(port)
+        try:
+            wait_until(lambda: recorder.spool.bytes == 0, "shipped")
+            recorder.record(JSON, request, answer, 1)
+            recorder.close()
+            kept = grown("model_predictions_recorded_total")
+            assert kept == len(monitor.ids()) == grown("model_predictions_shipped_total")
+            assert kept + grown("model_predictions_dropped_total", reason="spool-full") == 51
+        finally:
+            monitor.close()
+
+    def test_a_folder_that_cannot_be_used_costs_the_predictions_and_is_told_once(
+        self, tmp_path, monitor, grown, caplog
+    ):
+        (tmp_path / "spool").write_text("a file where a folder should be")
+        recorder = recorder_to(monitor.url, tmp_path)
+        recorder.start()
+        for number in range(5):
+            recorder.record(JSON, *exchange(), 1)
+            wait_until(
+                lambda n=number: grown("model_predictions_dropped_total", reason="spool-broken") == n + 1, "dropped"
+            )
+        assert caplog.text.count("they are dropped") == 1
+        (tmp_path / "spool").unlink()
+        wait_until(lambda: _records(recorder, grown), "recorded again")
+        recorder.close()
+        assert "again" in caplog.text
+
+    def test_what_a_dead_server_left_is_shipped_by_the_next(self, tmp_path, monitor, grown):
+        dead = Spool(tmp_path / "spool", 10_000)
+        dead.claim()
+        whole = flights(3).segment()
+        dead.begin_segment().write_bytes(whole[:-10])
+        dead.leave()
+        recorder = recorder_to(monitor.url, tmp_path)
+        recorder.start()
+        wait_until(lambda: grown("model_predictions_shipped_total") == 2, "the whole ones are shipped")
+        recorder.close()
+        assert read_segment(monitor.bodies[0]).torn
+
+    def test_a_large_batch_makes_several_segments(self, tmp_path, monitor, grown, monkeypatch):
+        monkeypatch.setattr(recording, "SEGMENT_BYTES", 10_000)
+        recorder = recorder_to(monitor.url, tmp_path)
+        for _ in range(10):
+            recorder.record(JSON, b"r" * 4000, b'{"ids": ["x"]}', 1)
+        recorder.start()
+        wait_until(lambda: grown("model_predictions_shipped_total") == 10, "shipped")
+        recorder.close()
+        assert len(monitor.bodies) >= 3
+        assert len(monitor.ids()) == 10
+
+    def test_closing_takes_no_longer_than_it_may_when_nobody_listens(self, tmp_path):
+        recorder = recorder_to(f"http://127.0.0.1:{free_port()}", tmp_path)
+        recorder.start()
+        recorder.record(JSON, *exchange(), 1)
+        began = time.monotonic()
+        recorder.close(seconds=2)
+        assert time.monotonic() - began < 4
+        assert len(list((tmp_path / "spool").glob("server-*/*.segment"))) == 1
+
+
+def _records(recorder, grown) -> bool:
+    recorder.record(JSON, *exchange(), 1)
+    return grown("model_predictions_recorded_total") > 0
