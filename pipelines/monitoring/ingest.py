@@ -110,12 +110,16 @@ class _Reader:
             predictions, ids = answer["predictions"], answer["ids"]
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise _Malformed from error
+        if not isinstance(predictions, list) or not isinstance(ids, list):
+            raise _Malformed
         if not len(instances) == len(predictions) == len(ids) == len(keys):
             raise _Malformed
         time = self._time(exchange)
         for instance, prediction, name, key in zip(instances, predictions, ids, keys, strict=True):
             parsed = parse_prediction_id(name) if isinstance(name, str) else None
             if parsed is None or parsed.usecase != self.usecase or not isinstance(prediction, dict):
+                raise _Malformed
+            if key is not None and not isinstance(key, str):
                 raise _Malformed
             yield PredictionRow(
                 id=name,
@@ -141,6 +145,8 @@ class _Reader:
         document = orjson.loads(body.replace(rb"\u0000", rb"\ufffd") if rb"\u0000" in body else body)
         instances, keys = document["instances"], document.get("keys")
         keys = [None] * len(instances) if keys is None else keys
+        if not isinstance(instances, list) or not isinstance(keys, list):
+            raise _Malformed
         if tensor is not None:
             return [{tensor[0]: _packed(_bare(instance, tensor[0]), tensor[1])} for instance in instances], keys
         return [_named(self.signature, instance) for instance in instances], keys
