@@ -1,5 +1,6 @@
 """Recorded predictions for tests: segments as a server writes them, and a monitor on loopback that takes them."""
 
+import contextlib
 import threading
 from collections import deque
 from datetime import UTC, datetime, timedelta
@@ -112,6 +113,10 @@ class LoopbackMonitor:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def handle(self) -> None:
+                with contextlib.suppress(ConnectionError):  # a server that was killed
+                    super().handle()
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,15 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = START_S
 class ServerProcess:
     """One `python -m bento.server`. Its log and its state lie in `folder`."""
 
-    def __init__(self, bento: Path, folder: Path, name: str, *options: object, fd: int | None = None) -> None:
+    def __init__(
+        self,
+        bento: Path,
+        folder: Path,
+        name: str,
+        *options: object,
+        fd: int | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.log = folder / f"{name}.log"
@@ -47,7 +55,7 @@ class ServerProcess:
             self.process = subprocess.Popen(
                 [sys.executable, *map(str, command), *map(str, where), *map(str, options)],
                 cwd=bento / "src",
-                env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "HOME": str(folder)},
+                env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", "HOME": str(folder), **(env or {})},
                 pass_fds=[] if fd is None else [fd],
                 stdout=log,
                 stderr=log,
@@ -91,9 +99,11 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def serving(bento: Path, folder: Path, *options: object) -> Iterator[ServerProcess]:
+def serving(
+    bento: Path, folder: Path, *options: object, env: Mapping[str, str] | None = None
+) -> Iterator[ServerProcess]:
     """A server that answers on a port of its own."""
-    server = ServerProcess(bento, folder, "server", *options)
+    server = ServerProcess(bento, folder, "server", *options, env=env)
     try:
         server.until("active")
         wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200, "ready")
