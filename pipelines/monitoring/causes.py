@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
+from pipelines.errors import MlopsError
 from pipelines.monitoring.assess import Assessment
 from pipelines.monitoring.dispatch import Dispatcher
 from pipelines.monitoring.trigger_table import TriggerTable
@@ -18,6 +19,11 @@ REASONS: dict[str, Reason] = {
     "labels": "missing-labels",
 }
 SCHEDULE, SOURCE = "schedule", "source"
+
+
+class ScheduleNeverComes(MlopsError):
+    """A cron expression such as that of 31 February."""
+
 
 # What the data of a use case looks like from outside, cheaper than loading it: see pipelines.data.fingerprint.
 Fingerprint = Callable[[UseCase], str]
@@ -53,13 +59,14 @@ def act_on(dispatcher: Dispatcher, usecase: UseCase, assessments: Iterable[Asses
 def act_on_schedule(
     dispatcher: Dispatcher, table: TriggerTable, usecase: UseCase, environment: str, now: datetime
 ) -> TriggerRecord | None:
-    """Ask for a run once a time of `retrain.schedule` has come; of several missed times only for the last one."""
+    """Ask for a run once a time of `retrain.schedule` has come; of several missed times only for the last one.
+
+    Raises ScheduleNeverComes.
+    """
     schedule = usecase.retrain.schedule
     if schedule is None:
         return None
     due = _latest_time(schedule, now)
-    if due is None:
-        return None
     told = f"{schedule} at {due:%Y-%m-%d %H:%M} UTC"
     seen = table.mark(usecase.name, environment, SCHEDULE)
     if seen == told:
@@ -105,8 +112,13 @@ def act_on_new_data(
     return asked
 
 
-def _latest_time(schedule: str, now: datetime) -> datetime | None:
-    """The newest time of the schedule that is not after now; None for one that never comes, such as 31 February."""
-    from cronsim import CronSim
+def _latest_time(schedule: str, now: datetime) -> datetime:
+    """The newest time of the schedule that is not after now."""
+    from cronsim import CronSim, CronSimError
 
-    return next(CronSim(schedule, now.astimezone(UTC).replace(second=59, microsecond=0), reverse=True), None)
+    try:
+        return next(CronSim(schedule, now.astimezone(UTC).replace(second=59, microsecond=0), reverse=True))
+    except (CronSimError, StopIteration):
+        raise ScheduleNeverComes(
+            f"retrain.schedule {schedule!r} names no time that ever comes", hint="write one such as '0 3 * * 1'"
+        ) from None

@@ -26,6 +26,7 @@ from pipelines.settings import Settings
 POLL_SECONDS = 0.2
 LONGEST_RUN = timedelta(hours=12)
 NAMED_WITHIN = timedelta(seconds=60)
+STILL_FOR = timedelta(seconds=30)
 KEPT_LOGS = 200
 
 Found = TypeVar("Found")
@@ -82,7 +83,7 @@ class LocalRunner:
         if run_id is None:
             return RunOutcome(outcome="failed", note="the monitor was stopped before the run began")
         self.told_run(record, run_id)
-        ended = _await(lambda: self._ended(run_id), self.longest)
+        ended = _await(_Ending(lambda: self._read(run_id)), self.longest)
         why = "the monitor was stopped, and the run with it" if ended else f"not over in {self.longest}"
         return self._outcome(log, why)
 
@@ -95,10 +96,6 @@ class LocalRunner:
             return RunOutcome(outcome="failed", run_id=run_id, note=f"{run.failed_step}: {run.error}")
         return RunOutcome(outcome=run.outcome, run_id=run_id)
 
-    def _ended(self, run_id: str) -> bool | None:
-        run = self._read(run_id)
-        return True if run is not None and run.outcome != "running" else None
-
     def _read(self, run_id: str) -> Run | None:
         try:
             return read_run(self.settings.runs / run_id)
@@ -108,6 +105,21 @@ class LocalRunner:
     def _environment(self) -> dict[str, str]:
         known = {"MLOPS_ROOT": str(self.settings.root), "MLOPS_HOME": str(self.settings.home)}
         return {**os.environ, **known, "PYTHONUNBUFFERED": "1", "COLUMNS": "200"}
+
+
+class _Ending:
+    """Whether a run has ended. One that has only just begun looks interrupted until its process is known."""
+
+    def __init__(self, read: Callable[[], Run | None]) -> None:
+        self._read = read
+        self._still_since = time.monotonic()
+
+    def __call__(self) -> bool | None:
+        run = self._read()
+        if run is None or run.outcome == "interrupted":
+            return True if time.monotonic() - self._still_since > STILL_FOR.total_seconds() else None
+        self._still_since = time.monotonic()
+        return None if run.outcome == "running" else True
 
 
 def command(record: TriggerRecord) -> list[str]:
