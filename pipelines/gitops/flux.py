@@ -5,14 +5,15 @@ What clusters/<environment>/flux-instance.yaml makes is known: a GitRepository a
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from pipelines.gitops.kustomize import BuildFailed, Manifest, build, build_with, read_documents
-from pipelines.gitops.substitution import substitute
+from pipelines.gitops.kustomize import BuildFailed, Manifest, build, read_documents
+from pipelines.gitops.substitution import Unresolved, substitute
 from pipelines.release.release import RELEASE_FILE, Release
 from pipelines.settings import ENVIRONMENTS
 
@@ -20,6 +21,9 @@ SYSTEM = "flux-system"
 KUSTOMIZATION = "kustomize.toolkit.fluxcd.io"
 PROVIDED = "platform-vars"
 """The ConfigMap that a platform makes; clusters/local/platform-vars.yaml names its keys."""
+
+Variables = Mapping[str, Mapping[str, str]]
+"""The ConfigMaps of flux-system by name, with what each holds."""
 
 
 @dataclass
@@ -31,12 +35,12 @@ class Applied:
     path: str | None
     objects: list[Manifest] = field(default_factory=list)
     problem: str = ""
-    unresolved: list[tuple[Manifest, str]] = field(default_factory=list)
+    unresolved: list[tuple[Manifest, Unresolved]] = field(default_factory=list)
     is_sample: bool = False
 
     @property
-    def spec(self) -> Manifest:
-        spec: Manifest = self.kustomization.get("spec") or {}
+    def spec(self) -> dict[str, Any]:
+        spec: dict[str, Any] = self.kustomization.get("spec") or {}
         return spec
 
     @property
@@ -51,7 +55,7 @@ class Cluster:
 
     environment: str
     folder: str
-    variables: dict[str, str]
+    variables: Variables
     applied: list[Applied]
 
     @cached_property
@@ -67,7 +71,7 @@ class Cluster:
 def read_clusters(root: Path) -> list[Cluster]:
     """All clusters of a checkout, each folder of it built once."""
     with tempfile.TemporaryDirectory(prefix="overlays-") as scratch, ThreadPoolExecutor(4) as pool:
-        builder = _Builder(root, Path(scratch))
+        builder = _Builder(root.resolve(), Path(scratch).resolve())
         environments = [each for each in ENVIRONMENTS if (root / "clusters" / each).is_dir()]
         return list(pool.map(builder.cluster, environments))
 
@@ -78,12 +82,13 @@ class _Builder:
 
     def cluster(self, environment: str) -> Cluster:
         folder = f"clusters/{environment}"
-        root = Applied(SYSTEM, {"metadata": {"name": SYSTEM, "namespace": SYSTEM}, "spec": {}}, folder)
+        synced = Manifest({"metadata": {"name": SYSTEM, "namespace": SYSTEM}, "spec": {}})
+        root = Applied(SYSTEM, synced, folder)
         try:
-            root.objects = build(self.root / folder)
+            root.objects = self._build(self.root, folder)
         except BuildFailed as error:
             root.problem = str(error)
-        variables = {**self._provided(), **_variables(root.objects)}
+        variables = {PROVIDED: self._provided(), **_config_maps(root.objects)}
         cluster = Cluster(environment, folder, variables, [root])
         waiting = [root]
         while waiting:
@@ -98,7 +103,7 @@ class _Builder:
         documents = read_documents(path.read_text(encoding="utf-8")) if path.is_file() else []
         return {key: str(value) for document in documents for key, value in (document.get("data") or {}).items()}
 
-    def _child(self, kustomization: Manifest, variables: Mapping[str, str]) -> Applied:
+    def _child(self, kustomization: Manifest, variables: Variables) -> Applied:
         spec = kustomization.get("spec") or {}
         name = kustomization["metadata"]["name"]
         if not is_own_tree(kustomization):
@@ -110,12 +115,13 @@ class _Builder:
             applied.problem = f"{path}/kustomization.yaml does not exist"
             return applied
         try:
-            folder, applied.is_sample = self._with_release(path)
-            built = build_with(folder, spec.get("components") or [], spec.get("patches") or [])
+            base = self._with_release(path)
+            applied.is_sample = base != self.root
+            built = self._build(base, path, spec.get("components") or [], spec.get("patches") or [])
         except BuildFailed as error:
             applied.problem = str(error)
             return applied
-        known = {} if "postBuild" not in spec else {**variables, **(spec["postBuild"].get("substitute") or {})}
+        known = _known(spec, variables)
         for manifest in built:
             if "postBuild" not in spec:
                 applied.objects.append(manifest)
@@ -125,20 +131,29 @@ class _Builder:
             applied.unresolved += [(manifest, each) for each in missing]
         return applied
 
-    def _with_release(self, path: str) -> tuple[Path, bool]:
-        """The folder itself; of a model that was never released, a copy with a sample release."""
+    def _build(
+        self, base: Path, path: str, components: Sequence[str] = (), patches: Sequence[Any] = ()
+    ) -> list[Manifest]:
+        built = build(base / path, components, patches)
+        for manifest in built:
+            origin = Path(manifest.origin or "/")
+            manifest.origin = origin.relative_to(base).as_posix() if origin.is_relative_to(base) else ""
+        return built
+
+    def _with_release(self, path: str) -> Path:
+        """The checkout; for a model that was never released, a copy of its folder with a sample release."""
         parts = Path(path).parts
         folder = self.root / path
         is_model = len(parts) == 3 and parts[0] == "apps" and parts[2] in ENVIRONMENTS
         if not is_model or (folder / RELEASE_FILE).is_file():
-            return folder, False
+            return self.root
         copy = self.scratch / "-".join(parts)
         for part in (Path("apps") / "components", Path("apps") / parts[1]):
             shutil.copytree(
                 self.root / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
             )
         (copy / path / RELEASE_FILE).write_text(sample_release(parts[1]).to_yaml(), encoding="utf-8")
-        return copy / path, True
+        return copy
 
 
 def sample_release(usecase: str) -> Release:
@@ -163,14 +178,29 @@ def _kustomizations(objects: list[Manifest]) -> list[Manifest]:
     return [each for each in objects if each.get("kind") == "Kustomization" and group_of(each) == KUSTOMIZATION]
 
 
-def _variables(objects: list[Manifest]) -> dict[str, str]:
-    found = [each for each in objects if each.get("kind") == "ConfigMap" and each["metadata"]["name"] == "cluster-vars"]
-    return {key: str(value) for each in found for key, value in (each.get("data") or {}).items()}
+def _config_maps(objects: list[Manifest]) -> dict[str, dict[str, str]]:
+    maps = [each for each in objects if each.get("kind") == "ConfigMap" and namespace_of(each) == SYSTEM]
+    return {
+        each["metadata"]["name"]: {key: str(value) for key, value in (each.get("data") or {}).items()} for each in maps
+    }
+
+
+def _known(spec: Mapping[str, Any], variables: Variables) -> dict[str, str]:
+    """What a Kustomization may use: the ConfigMaps that it names, a later one over an earlier one, then its own."""
+    build = spec.get("postBuild") or {}
+    known: dict[str, str] = {}
+    for each in build.get("substituteFrom") or []:
+        known |= variables.get(each["name"], {})
+    return known | {key: str(value) for key, value in (build.get("substitute") or {}).items()}
 
 
 def group_of(manifest: Manifest) -> str:
     group, slash, _ = str(manifest.get("apiVersion", "")).partition("/")
     return group if slash else ""
+
+
+def namespace_of(manifest: Manifest) -> str:
+    return str((manifest.get("metadata") or {}).get("namespace", ""))
 
 
 def title(manifest: Manifest) -> str:

@@ -15,7 +15,19 @@ from pipelines.errors import MlopsError
 
 BUILD_SECONDS = 60
 
-Manifest = dict[str, Any]
+ORIGIN = "config.kubernetes.io/origin"
+
+
+class Manifest(dict[str, Any]):
+    """An object, and the file that it was read from, whatever patches and components changed it afterwards."""
+
+    origin: str = ""
+
+    def filled(self, values: dict[str, Any]) -> "Manifest":
+        """Other values, from the same file."""
+        other = Manifest(values)
+        other.origin = self.origin
+        return other
 
 
 class KubectlMissing(MlopsError):
@@ -38,11 +50,29 @@ Strings.yaml_implicit_resolvers = {
 
 def read_documents(text: str) -> list[Manifest]:
     """The objects of a YAML stream."""
-    return [document for document in yaml.load_all(text, Strings) if document]
+    return [Manifest(document) for document in yaml.load_all(text, Strings) if document]
 
 
-def build(folder: Path) -> list[Manifest]:
-    """The objects of a folder with a kustomization.yaml. Raises BuildFailed with kustomize's own words."""
+def build(folder: Path, components: Sequence[str] = (), patches: Sequence[Any] = ()) -> list[Manifest]:
+    """The objects of a folder, with the components and patches that a Flux Kustomization adds to its own.
+
+    Raises BuildFailed with kustomize's own words.
+    """
+    with tempfile.TemporaryDirectory(prefix="kustomize-") as scratch:
+        here = Path(scratch).resolve()
+        around = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [os.path.relpath(folder.resolve(), here)],
+            "components": [os.path.relpath((folder / component).resolve(), here) for component in components],
+            "patches": list(patches),
+            "buildMetadata": ["originAnnotations"],
+        }
+        (here / "kustomization.yaml").write_text(yaml.safe_dump(around), encoding="utf-8")
+        return [_with_origin(each, here) for each in read_documents(_kustomize(here))]
+
+
+def _kustomize(folder: Path) -> str:
     done = subprocess.run(
         [kubectl(), "kustomize", "--load-restrictor=LoadRestrictionsNone", str(folder)],
         capture_output=True,
@@ -52,25 +82,18 @@ def build(folder: Path) -> list[Manifest]:
     )
     if done.returncode != 0:
         raise BuildFailed(_reason(done.stderr))
-    return read_documents(done.stdout)
+    return done.stdout
 
 
-def build_with(folder: Path, components: Sequence[str], patches: Sequence[Manifest]) -> list[Manifest]:
-    """The same, with the components and patches that a Flux Kustomization adds to the folder's own."""
-    if not components and not patches:
-        return build(folder)
-    with tempfile.TemporaryDirectory(prefix="kustomize-") as scratch:
-        here = Path(scratch).resolve()
-        relative = os.path.relpath(folder.resolve(), here)
-        around: Manifest = {
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "resources": [relative],
-            "components": [os.path.join(relative, component) for component in components],  # noqa: PTH118 - not to be resolved
-            "patches": list(patches),
-        }
-        (here / "kustomization.yaml").write_text(yaml.safe_dump(around), encoding="utf-8")
-        return build(here)
+def _with_origin(manifest: Manifest, here: Path) -> Manifest:
+    """Take kustomize's note of the file off the object."""
+    annotations = (manifest.get("metadata") or {}).get("annotations") or {}
+    told = annotations.pop(ORIGIN, None)
+    if not annotations and "annotations" in (manifest.get("metadata") or {}):
+        del manifest["metadata"]["annotations"]
+    path = (yaml.safe_load(told) or {}).get("path") if told else None
+    manifest.origin = str((here / path).resolve()) if path else ""
+    return manifest
 
 
 def kubectl() -> str:

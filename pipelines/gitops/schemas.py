@@ -1,4 +1,4 @@
-"""What fields an object may have: Kubernetes' own kinds, and custom ones by their CustomResourceDefinitions.
+"""What fields a custom object may have, by its CustomResourceDefinition, and what values a chart takes.
 
     <folder>/crds/<component>/*.yaml     definitions as their projects release them
     <folder>/charts/<chart>/             Chart.yaml and values.yaml of the charts that are installed
@@ -23,14 +23,10 @@ from pipelines.gitops.kustomize import Manifest, Strings, read_documents
 if TYPE_CHECKING:
     from jsonschema import Draft7Validator
 
-KUBERNETES = "1.35"
 CARRIED = (
     "type", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "multipleOf", "minItems", "maxItems",
     "uniqueItems", "minProperties", "maxProperties", "required",
 )  # fmt: skip
-CORE_GROUPS = ("", "apps", "batch", "policy", "autoscaling")
-CORE_SUFFIX = ".k8s.io"
-NO_CORE = ("gateway.networking.k8s.io", "metrics.k8s.io")
 
 
 @dataclass(frozen=True)
@@ -100,28 +96,12 @@ class SchemaFolder:
         return str(entry["version"]) if entry else None
 
 
-def is_core(manifest: Manifest) -> bool:
-    """A kind that Kubernetes itself brings."""
-    group = group_of(manifest)
-    return group in CORE_GROUPS or (group.endswith(CORE_SUFFIX) and group not in NO_CORE)
-
-
-def core_errors(manifest: Manifest) -> Iterator[str]:
-    """Mistakes in an object of Kubernetes' own kinds."""
-    import kubernetes_validate
-
-    try:
-        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
-    except kubernetes_validate.SchemaNotFoundError:
-        yield f"{manifest['apiVersion']} has no kind {manifest['kind']} in Kubernetes {KUBERNETES}"
-    except kubernetes_validate.ValidationError as error:
-        yield f"{'.'.join(str(part) for part in error.path) or 'the object'}: {error.message}"
-
-
 @functools.cache
 def _read_definition(path: Path, kind: str) -> Manifest | None:
-    documents = read_documents(path.read_text(encoding="utf-8"))
-    return next((each for each in documents if each["spec"]["names"]["kind"] == kind), None)
+    """Some files hold a dozen definitions, of which parsing is most of the time that a check takes."""
+    texts = re.split(r"^---.*$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    own = (text for text in texts if re.search(rf"^    kind: ['\"]?{kind}['\"]?$", text, re.MULTILINE))
+    return next((each for text in own for each in read_documents(text)), None)
 
 
 @functools.cache

@@ -6,6 +6,7 @@ of the Go package github.com/drone/envsubst: `${NAME}`, `${NAME:=default}`, `${N
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pipelines.gitops.kustomize import Manifest
@@ -16,6 +17,14 @@ VARIABLE = re.compile(
 )
 
 
+@dataclass(frozen=True)
+class Unresolved:
+    """A field of an object, and why Flux would refuse what stands there."""
+
+    field: str
+    problem: str
+
+
 def is_exempt(manifest: Manifest) -> bool:
     """Left as it is: dashboards, and files with variables of their own."""
     metadata = manifest.get("metadata") or {}
@@ -23,28 +32,15 @@ def is_exempt(manifest: Manifest) -> bool:
     return str(marks.get(SUBSTITUTE)) == "disabled"
 
 
-def substitute(manifest: Manifest, variables: Mapping[str, str]) -> tuple[Manifest, list[str]]:
-    """The object with its variables filled in, and what could not be: `spec.url: DOMIAN`."""
+def substitute(manifest: Manifest, variables: Mapping[str, str]) -> tuple[Manifest, list[Unresolved]]:
+    """The object with its variables filled in, and what could not be."""
     if is_exempt(manifest):
         return manifest, []
-    missing: list[str] = []
-    return _walk(manifest, variables, "", missing), missing
+    missing: list[Unresolved] = []
+    return manifest.filled(_walk(manifest, variables, "", missing)), missing
 
 
-def used_variables(manifest: Manifest) -> set[str]:
-    """The names that an object uses."""
-    return set() if is_exempt(manifest) else _names(manifest)
-
-
-def _names(value: Any) -> set[str]:
-    if isinstance(value, dict):
-        return {name for part in (*value.keys(), *value.values()) for name in _names(part)}
-    if isinstance(value, list):
-        return {name for part in value for name in _names(part)}
-    return {match["name"] for match in VARIABLE.finditer(value) if match["name"]} if isinstance(value, str) else set()
-
-
-def _walk(value: Any, variables: Mapping[str, str], path: str, missing: list[str]) -> Any:
+def _walk(value: Any, variables: Mapping[str, str], path: str, missing: list[Unresolved]) -> Any:
     if isinstance(value, dict):
         return {key: _walk(part, variables, f"{path}.{key}".lstrip("."), missing) for key, part in value.items()}
     if isinstance(value, list):
@@ -55,11 +51,11 @@ def _walk(value: Any, variables: Mapping[str, str], path: str, missing: list[str
     return _retyped(filled) if VARIABLE.fullmatch(value) and not value.startswith("$$") else filled
 
 
-def _fill(match: re.Match[str], variables: Mapping[str, str], path: str, missing: list[str]) -> str:
+def _fill(match: re.Match[str], variables: Mapping[str, str], path: str, missing: list[Unresolved]) -> str:
     if match["escaped"] is not None:
         return "${" + match["escaped"] + "}"
     if match["odd"] is not None:
-        missing.append(f"{path}: ${{{match['odd']}}} is no variable; write $${{…}} for a literal one")
+        missing.append(Unresolved(path, f"${{{match['odd']}}} is no variable; write $${{…}} for a literal one"))
         return match[0]
     value = variables.get(match["name"])
     if value or (value is not None and match["how"] in ("=", "-")):
@@ -67,7 +63,8 @@ def _fill(match: re.Match[str], variables: Mapping[str, str], path: str, missing
     if match["how"]:
         return match["default"] or ""
     if value is None:
-        missing.append(f"{path}: {match['name']}")
+        known = ", ".join(sorted(variables)) or "none at all"
+        missing.append(Unresolved(path, f"nothing gives {match['name']} a value; there are {known}"))
         return match[0]
     return value
 

@@ -4,8 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.gitops.flux import Cluster, read_clusters
+from pipelines.gitops.flux import Applied, Cluster, read_clusters
+from pipelines.gitops.kustomize import Manifest
 from pipelines.gitops.schemas import SchemaFolder
+from pipelines.gitops.sources import place_of
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,10 @@ class Tree:
     def read(cls, root: Path, schemas: Path | None = None) -> "Tree":
         root = root.resolve()
         return cls(root, read_clusters(root), SchemaFolder(schemas or schemas_folder(root)))
+
+    def place(self, cluster: Cluster, applied: Applied, manifest: Manifest, field: str = "") -> str:
+        """Where to look for a mistake in an object: its file and line, else the folder that it was built from."""
+        return place_of(self.root, manifest, field) or applied.path or cluster.folder
 
 
 def schemas_folder(root: Path) -> Path:

@@ -1,9 +1,11 @@
 """Every object has only fields that its kind has, and is of a version that is current."""
 
+import json
+
+from pipelines.gitops.core import core_errors, is_core
 from pipelines.gitops.findings import Report
 from pipelines.gitops.flux import group_of, title
 from pipelines.gitops.kustomize import Manifest
-from pipelines.gitops.schemas import core_errors, is_core
 from pipelines.gitops.tree import Tree
 
 CURRENT = {
@@ -25,18 +27,23 @@ CURRENT = {
 
 def check(tree: Tree, report: Report) -> None:
     """Kinds of Kubernetes always; custom ones where their definitions can be had."""
+    unknown: set[str] = set()
     seen: set[str] = set()
     for cluster in tree.clusters:
         for applied, manifest in cluster.objects():
-            where = applied.path or cluster.folder
-            for error in (*_version(manifest), *_fields(tree, manifest)):
-                report.find(where, f"{title(manifest)}: {error}")
             if not is_core(manifest) and not tree.schemas.knows(manifest):
-                seen.add(group_of(manifest))
+                unknown.add(group_of(manifest))
+            same = json.dumps(manifest, sort_keys=True)
+            if same in seen:
+                continue
+            seen.add(same)
+            for error in (*_version(manifest), *_fields(tree, manifest)):
+                where = tree.place(cluster, applied, manifest, error.partition(": ")[0])
+                report.find(where, f"{title(manifest)}: {error}")
     if not tree.schemas.has_definitions:
         report.note(f"fields of custom objects not checked: no definitions in {tree.schemas.path} (docs/checks.md)")
-    elif seen:
-        report.note(f"fields not checked, for want of definitions: {', '.join(sorted(seen))}")
+    elif unknown:
+        report.note(f"fields not checked, for want of definitions: {', '.join(sorted(unknown))}")
 
 
 def _version(manifest: Manifest) -> list[str]:

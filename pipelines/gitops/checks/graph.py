@@ -1,11 +1,12 @@
 """What refers to something finds it, in an order that ends: sources, paths, dependencies, namespaces, kinds."""
 
 from collections.abc import Iterator
+from typing import Any
 
+from pipelines.gitops.core import is_core
 from pipelines.gitops.findings import Report
 from pipelines.gitops.flux import SYSTEM, Applied, Cluster, group_of, title
 from pipelines.gitops.kustomize import Manifest
-from pipelines.gitops.schemas import is_core
 from pipelines.gitops.tree import Tree
 
 MADE_BY_FLUX_INSTANCE = {("GitRepository", SYSTEM, SYSTEM), ("Kustomization", SYSTEM, SYSTEM)}
@@ -85,7 +86,7 @@ def _references(manifest: Manifest) -> Iterator[tuple[Key, str]]:
     if not group_of(manifest).endswith("toolkit.fluxcd.io"):
         return
     chart, build = (spec.get("chart") or {}).get("spec") or {}, spec.get("postBuild") or {}
-    named: list[tuple[str, Manifest | None]] = [
+    named: list[tuple[str, dict[str, Any] | None]] = [
         ("spec.sourceRef", spec.get("sourceRef")),
         ("spec.chartRef", spec.get("chartRef")),
         ("spec.chart.spec.sourceRef", chart.get("sourceRef")),
@@ -125,16 +126,20 @@ def _namespace(
 
 
 def _kind(cluster: Cluster, applied: Applied, manifest: Manifest, order: _Order, report: Report) -> None:
-    """A custom object comes after what brings its kind: a stage of its own before, or Flux itself."""
+    """A custom object comes after what brings its kind: charts, or somebody else's manifests, of a stage before."""
     group = group_of(manifest)
     if is_core(manifest) or group.endswith("toolkit.fluxcd.io") or group == "fluxcd.controlplane.io":
         return
-    brings = [each.name for each in cluster.applied if each.name in order.before(applied.name) - {applied.name}]
-    if not any(name in brings for name in ("controllers", "pipeline-kinds", "schedule-kinds")):
+    before = order.before(applied.name) - {applied.name}
+    if not any(_installs(each) for each in cluster.applied if each.name in before):
         report.find(
             applied.path or cluster.folder,
-            f"{title(manifest)}: {applied.name} does not wait for the stage `controllers`, which brings {group}",
+            f"{title(manifest)}: {applied.name} waits for nothing that installs software, which {group} needs",
         )
+
+
+def _installs(applied: Applied) -> bool:
+    return applied.path is None or any(each.get("kind") == "HelmRelease" for each in applied.objects)
 
 
 def _once(cluster: Cluster, report: Report) -> None:

@@ -19,7 +19,7 @@ def check(tree: Tree, report: Report) -> None:
         for applied, manifest in cluster.objects():
             is_model = (applied.path or "").startswith("apps/")
             for problem in (*_object(manifest), *(_model(manifest) if is_model else ())):
-                report.find(applied.path or cluster.folder, f"{title(manifest)}: {problem}")
+                report.find(tree.place(cluster, applied, manifest), f"{title(manifest)}: {problem}")
     _secret_files(tree, report)
 
 

@@ -10,10 +10,8 @@ def check(tree: Tree, report: Report) -> None:
     for cluster in tree.clusters:
         for applied in cluster.applied:
             for manifest, missing in applied.unresolved:
-                report.find(
-                    applied.path or cluster.folder,
-                    f"{title(manifest)}: {missing}: neither cluster-vars nor {PROVIDED} has it; Flux would refuse it",
-                )
+                where = tree.place(cluster, applied, manifest, missing.field)
+                report.find(where, f"{title(manifest)}: {missing.field}: {missing.problem}")
     _unused(tree, report)
 
 
