@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from pipelines.cli import main
 from tests.monitoring.rules import ROOT, rules
 
 MONITOR = ROOT / "infrastructure" / "platform" / "monitor"
@@ -101,3 +102,20 @@ def test_it_is_nobody_special():
     assert security["readOnlyRootFilesystem"]
     assert not security["allowPrivilegeEscalation"]
     assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_the_profiles_have_it_as_soon_as_there_is_something_to_start_and_not_before():
+    """A Deployment that cannot start would keep the stage, and with it every model, from getting ready."""
+    command = container(MONITOR)["args"][0]
+    for profile in ("lite", "full"):
+        parts = read(ROOT / "infrastructure" / "profiles" / profile / "platform", "kustomization")["resources"]
+        assert ("../../../platform/monitor" in parts) == (command in main.commands), (
+            f"`mlops {command}` {'exists' if command in main.commands else 'does not exist yet'}: "
+            f"see the line ../../../platform/monitor of profiles/{profile}/platform"
+        )
+
+
+def test_every_cluster_says_which_image():
+    assert container(MONITOR)["image"] == "${MONITOR_IMAGE}"
+    for cluster in ("local", "staging", "production"):
+        assert read(ROOT / "clusters" / cluster, "cluster-vars")["data"]["MONITOR_IMAGE"]
