@@ -47,7 +47,7 @@ class RecordingOptions:
 
     monitor: str
     token: str = ""
-    spool: Path = Path(tempfile.gettempdir()) / "mlops-spool"
+    spool: Path = Path(tempfile.gettempdir()) / f"mlops-spool-{os.getuid()}"
     spool_bytes: int = DEFAULT_SPOOL_BYTES
 
     @classmethod

@@ -10,6 +10,7 @@ Several servers share a root. The folder of one that has died is adopted by the 
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -47,6 +48,8 @@ class Spool:
         if self._is_mine():
             return
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.root.stat().st_uid not in (os.getuid(), 0):  # 0: a volume
+            raise PermissionError(errno.EPERM, "the folder belongs to another user")
         with self._root_lock():
             if self._is_mine():
                 return

@@ -104,7 +104,7 @@ def no_rules(usecase: str) -> StoreRules:
 class LoopbackMonitor:
     """Takes segments as the monitor does, or answers what a test tells it to."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, keep: bool = True) -> None:
         self.bodies: list[bytes] = []
         self.tokens: list[str] = []
         self.statuses: deque[int] = deque()  # the next answers; then `status`
@@ -120,9 +120,10 @@ class LoopbackMonitor:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                monitor.tokens.append(self.headers.get("authorization", ""))
+                if keep:
+                    monitor.tokens.append(self.headers.get("authorization", ""))
                 status = monitor.statuses.popleft() if monitor.statuses else monitor.status
-                if status < 300:
+                if status < 300 and keep:
                     monitor.bodies.append(body)
                 self.send_response(status)
                 self.send_header("content-length", "0")

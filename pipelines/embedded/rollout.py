@@ -29,6 +29,7 @@ POLL_SECONDS = 0.02
 LOG_LINES = 6
 LOGS_KEPT = 5
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
+INHERITED += ("MLOPS_MONITOR_URL", "MLOPS_MONITOR_TOKEN", "MLOPS_SPOOL_BYTES")  # bento.recording's
 
 
 class NotReady(MlopsError):
@@ -129,6 +130,7 @@ class Rollout:
             "ORT_DISABLE_TELEMETRY": "1",
             "MLOPS_ENVIRONMENT": self.target.environment,
             "MLOPS_RELEASE_COMMIT": self.commit,
+            "MLOPS_SPOOL": str(self.settings.home / "spool"),
         }
 
     def _await_standby(self) -> ServerState:

@@ -1,5 +1,6 @@
 """Recording without a server around it: frames, spool, queue, shipping to a monitor on loopback."""
 
+import os
 import random
 import threading
 import time
@@ -179,6 +180,12 @@ class TestSpool:
         spool.claim()
         self.write(spool)
         assert len(spool.waiting()) == 1
+
+    def test_a_folder_of_another_user_is_not_used(self, tmp_path, monkeypatch):
+        owner = tmp_path.stat().st_uid + 1
+        os.chown(tmp_path, owner, -1) if os.getuid() == 0 else monkeypatch.setattr(os, "getuid", lambda: owner)
+        with pytest.raises(PermissionError, match="another user"):
+            Spool(tmp_path, 1000).claim()
 
     def test_of_refused_segments_the_last_few_are_kept(self, tmp_path):
         spool = Spool(tmp_path, 1000)

@@ -10,11 +10,13 @@ from sqlalchemy.exc import StatementError
 
 from pipelines.monitoring.assess import Assessment
 from pipelines.monitoring.ingest import ingest
+from pipelines.monitoring.letting_go import let_go
 from pipelines.monitoring.store.database import read_url
 from pipelines.monitoring.store.errors import StoreAway, StoreError, StoreFull, StoreLocked, StoreRefused, StoreUnusable
 from pipelines.monitoring.store.rows import LabelRow, Origin, PredictionRow
 from pipelines.monitoring.store.store import Store
 from tests.databases import postgres
+from tests.monitoring_cases import watched
 from tests.recording_cases import NOW, flights, no_rules, pictures
 
 USECASE, STAGING = "tiny-table", "staging"
@@ -249,6 +251,14 @@ class TestRetention:
         store.save_labels([label("late")], "api", NOW)
         assert store.expire(USECASE, NOW - 90 * DAY, NOW - DAY).labels == 1
         assert store.counts(USECASE).pending_labels == 1
+
+    def test_how_long_is_said_by_the_use_case(self, store):
+        usecase = watched(store={"retention": "30d"})
+        origin = Origin(usecase.name, STAGING, "b:7", "m", "r", None, {})
+        store.save_predictions(origin, [row("a", at=NOW - 31 * DAY), row("b", at=NOW - 29 * DAY)], NOW)
+        store.save_labels([LabelRow("nobody", usecase.name, True, NOW)], "api", NOW - 8 * DAY)
+        gone = let_go(store, usecase, NOW)
+        assert (gone.predictions, gone.labels) == (1, 1)
 
     def test_another_use_case_keeps_its_own(self, store):
         store.save_predictions(
