@@ -44,6 +44,21 @@ def read_files(source: FileSource, folder: Path) -> pa.Table:
     return concatenate([_read(fs, one, source) for one in paths])
 
 
+def list_files(source: FileSource, folder: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The matching files with what the store says of each, without opening them. Raises as `read_files` does."""
+    from pipelines.data.sources import fill_variables, hide_secrets
+
+    url = fill_variables(source.url, "data.source.url")
+    fs, path = open_filesystem(url, folder, _fill_options(source.options))
+    fs.invalidate_cache()
+    names = _matching(fs, path, source.url)
+    try:
+        return [(name, fs.info(name)) for name in names]
+    except Exception as error:
+        message = f"data.source.url: {source.url} cannot be listed: {type(error).__name__}: {error}"
+        raise FileUnreadable(hide_secrets(message, source.url)) from error
+
+
 def open_filesystem(url: str, folder: Path, options: dict[str, Any] | None = None) -> tuple[Any, str]:
     """The fsspec filesystem of a URL, and the path in it. Raises FilesystemMissing."""
     import fsspec

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipelines.errors import MlopsError
 from pipelines.usecase.model import SqlSource
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import sqlalchemy
 
+Read = TypeVar("Read")
 ROWS_AT_A_TIME = 50_000
 SECRET_WORDS = ("pass", "pwd", "secret", "token", "key")
 
@@ -30,12 +32,26 @@ def run_query(source: SqlSource, folder: Path, as_of: datetime | None) -> pa.Tab
 
     A SQLite file with a relative path is looked for from `folder`. Raises VariableMissing, DriverMissing, QueryFailed.
     """
+    return _execute(source, folder, _statement(source, as_of), _collect)
+
+
+def summarize_query(source: SqlSource, folder: Path, time: str | None) -> tuple[Any, ...]:
+    """How many rows the query gives, and the newest `time` among them, counted by the database. Raises the same."""
+    import sqlalchemy
+
+    names: list[Any] = [sqlalchemy.column(time)] if time else [sqlalchemy.literal_column("1").label("one")]
+    rows = _statement(source, None).columns(*names).subquery("data")
+    asked = [sqlalchemy.func.count(), *([sqlalchemy.func.max(rows.c[time])] if time else [])]
+    statement = sqlalchemy.select(*asked).select_from(rows)
+    return _execute(source, folder, statement, lambda result: tuple(result.one()))
+
+
+def _execute(source: SqlSource, folder: Path, statement: Any, read: Callable[[Any], Read]) -> Read:
     import sqlalchemy
 
     from pipelines.data.sources import hide_secrets
 
     url = _url(source, folder)
-    statement = _statement(source, as_of)
     try:
         engine = sqlalchemy.create_engine(url)
     except (ModuleNotFoundError, sqlalchemy.exc.NoSuchModuleError) as error:
@@ -47,7 +63,7 @@ def run_query(source: SqlSource, folder: Path, as_of: datetime | None) -> pa.Tab
         ) from None
     try:
         with engine.connect().execution_options(stream_results=True, yield_per=ROWS_AT_A_TIME) as connection:
-            return _collect(connection.execute(statement))
+            return read(connection.execute(statement))
     except sqlalchemy.exc.SQLAlchemyError as error:
         reason = without_secrets(str(getattr(error, "orig", None) or error).strip(), url)
         raise QueryFailed(

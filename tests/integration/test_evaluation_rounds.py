@@ -16,9 +16,10 @@ from pipelines.monitoring.reference import keep_reference, load_reference
 from pipelines.monitoring.store.rows import LabelRow, Origin, PredictionRow
 from pipelines.monitoring.store.store import Store
 from tests.databases import postgres
-from tests.monitoring_cases import NOW, predictions, probabilities, sizes, watched
+from tests.monitoring_cases import NOW, predictions, sizes, watched
 from tests.tiny_models import write_bento
 
+pytestmark = pytest.mark.slow
 USECASE = "tiny-table"
 ROWS = 600
 
@@ -53,9 +54,7 @@ def fill(store: Store, columns: dict[str, np.ndarray], labelled: int = ROWS) -> 
         PredictionRow(
             id=f"{USECASE}.1.{number:026x}",
             time=NOW - timedelta(seconds=ROWS - number),
-            inputs={
-                name: cell if isinstance(cell, str) else float(cell) for name, cell in zip(columns, cells, strict=True)
-            },
+            inputs=dict(zip(columns, [cell if isinstance(cell, str) else float(cell) for cell in cells], strict=True)),
             output={"label": bool(p > 0.5), "probabilities": {"false": float(1 - p), "true": float(p)}},
             label="true" if p > 0.5 else "false",
             confidence=float(max(p, 1 - p)),
@@ -75,7 +74,7 @@ def bento(tmp_path):
     return folder
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+@pytest.fixture(params=["sqlite", "postgres"])
 def place(request, tmp_path):
     if request.param == "sqlite":
         yield Place(store=f"sqlite:///{tmp_path / 'monitor.db'}", reports=tmp_path / "reports")
@@ -121,7 +120,6 @@ def test_one_use_case_that_cannot_be_judged_does_not_stop_the_others(bento, tmp_
 
 
 def test_a_store_that_is_away_is_a_problem_to_try_again(bento, tmp_path):
-    (tmp_path / "taken").write_text("this is a file, not a folder")
     place = Place(store="postgresql://monitor@127.0.0.1:9/monitor", reports=tmp_path / "reports")
 
     [judged] = evaluate([job(bento, place)])
@@ -178,5 +176,4 @@ def test_the_frames_of_the_unit_tests_are_those_of_the_store(place):
     assert len(frame) == 10
     assert isinstance(frame["inputs"][0], dict)
     assert frame["truth"][0] in (True, False)
-    assert len(probabilities(sizes(5))) == 5
     store.close()
