@@ -17,6 +17,7 @@ import yaml
 from pipelines.monitoring.alerts import read_alerts
 from pipelines.monitoring.assess import Assessment
 from tests.monitoring.alerting import Called, alertmanager, alertmanager_config, prometheus
+from tests.monitoring.queries import of_dashboards
 from tests.monitoring.rules import ROOT, groups
 from tests.serving import free_port, wait_until
 
@@ -97,7 +98,7 @@ def firing(address: str) -> dict[str, str]:
     return {alert["labels"]["alertname"]: alert["state"] for alert in alerts}
 
 
-def test_drift_asks_for_a_run_and_takes_it_back(tmp_path, exporter):
+def test_drift_asks_for_a_run_and_takes_it_back_and_every_panel_can_ask(tmp_path, exporter):
     exported, file = exporter
     routes = yaml.safe_load(MONITOR.read_text())
     with (
@@ -125,6 +126,10 @@ def test_drift_asks_for_a_run_and_takes_it_back(tmp_path, exporter):
         assert asked.evidence == told
         fires = firing(asking)
         assert {name for name, state in fires.items() if state == "firing"} == {"InputsDrifted", "ModelDown"}
+
+        for query in of_dashboards():
+            answered = httpx.get(f"{asking}/api/v1/query", params={"query": query.text}).json()
+            assert answered["status"] == "success", f"{query.place}: {answered['error']}"
 
         file.write_text(judged(0.02))
         body, _ = wait_until(lambda: monitor.told("InputsDrifted", "resolved"), "the alert is over", WITHIN)
