@@ -28,8 +28,8 @@ DRAIN_SECONDS = 30.0
 POLL_SECONDS = 0.02
 LOG_LINES = 6
 LOGS_KEPT = 5
+RECORDING = ("MLOPS_MONITOR_URL", "MLOPS_MONITOR_TOKEN", "MLOPS_SPOOL_BYTES")
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
-INHERITED += ("MLOPS_MONITOR_URL", "MLOPS_MONITOR_TOKEN", "MLOPS_SPOOL_BYTES")  # bento.recording's
 
 
 class NotReady(MlopsError):
@@ -123,7 +123,7 @@ class Rollout:
 
     def _environment(self) -> dict[str, str]:
         return {
-            **{key: os.environ[key] for key in INHERITED if key in os.environ},
+            **{key: os.environ[key] for key in (*INHERITED, *RECORDING) if key in os.environ},
             "PYTHONUNBUFFERED": "1",
             "BENTOML_HOME": str(self.settings.home / "bentoml"),
             "BENTOML_DO_NOT_TRACK": "True",

@@ -220,6 +220,13 @@ def test_openapi_describes_the_real_fields(flights):
     assert ask(flights.app, json=example).status_code == 200
 
 
+def test_openapi_knows_of_keys(flights):
+    document = ask(flights.app, "GET", "/openapi.json").json()
+    request = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert request["properties"]["keys"]["items"] == {"type": "string", "minLength": 1, "maxLength": 200}
+    assert request["required"] == ["instances"]
+
+
 def test_openapi_of_pictures_nests_the_shape(tmp_path):
     api = app_of(Predictor.load(write_bento(tmp_path, name="tiny-picture", tensor=True) / "src" / "model"), 20_000)
     document = ask(api.app, "GET", "/openapi.json").json()

@@ -137,6 +137,45 @@ class TestTheBody:
         assert "101 instances are too many; send at most 100" in complaint(body(*[FLIGHT] * 101))
 
 
+class TestKeys:
+    def sent(self, keys, count=2) -> bytes:
+        return json.dumps({"instances": [FLIGHT] * count, "keys": keys}).encode()
+
+    def test_one_for_each_instance_is_taken_and_not_shown_to_the_model(self):
+        assert set(parse_json(self.sent(["a", "ß✈" * 100]), TABULAR)) == set(TABULAR.fields)
+
+    @pytest.mark.parametrize(
+        ("keys", "detail"),
+        [
+            ("ab", '"keys" is a text; expected a list of texts'),
+            (None, '"keys" is null; expected a list of texts'),
+            ([], '"keys" has 0 entries; expected 2'),
+            (["a", "b", "c"], '"keys" has 3 entries; expected 2'),
+            (["a", 7], '"keys"[1] is a whole number; expected a text'),
+            (["a", None], '"keys"[1] is null; expected a text'),
+            (["", "b"], '"keys"[0] has 0 characters; expected 1 to 200'),
+            (["a", "b" * 201], '"keys"[1] has 201 characters; expected 1 to 200'),
+        ],
+    )
+    def test_others_are_refused(self, keys, detail):
+        assert detail in complaint(self.sent(keys))
+
+    @pytest.mark.parametrize("key", ["k", 'instances"', "true", "null"])
+    @pytest.mark.parametrize("first", ["keys", "instances"])
+    def test_pictures_are_read_as_well_with_keys_as_without(self, key, first):
+        picture = np.arange(784).reshape(28, 28) % 256
+        parts = {"instances": [picture.tolist()], "keys": [key]}
+        sent = json.dumps({first: parts.pop(first), **parts}).encode()
+        assert np.array_equal(parse_json(sent, PICTURE)["image"][0], picture)
+
+    @pytest.mark.parametrize("first", ["keys", "instances"])
+    def test_a_text_among_the_pixels_is_found_with_keys_as_without(self, first):
+        rows = [[0] * 28 for _ in range(28)]
+        parts = {"instances": [[["1", *rows[0][1:]], *rows[1:]]], "keys": ["k"]}
+        sent = json.dumps({first: parts.pop(first), **parts}).encode()
+        assert only_fault(sent, PICTURE) == (0, "image[0][0]", "is a text; expected a whole number")
+
+
 class TestTensors:
     @pytest.mark.parametrize("instance", [IMAGE.tolist(), {"image": IMAGE.tolist()}, IMAGE.astype(float).tolist()])
     def test_come_bare_or_by_name_and_a_whole_number_may_be_written_with_a_point(self, instance):
