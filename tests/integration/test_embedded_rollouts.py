@@ -160,7 +160,7 @@ def test_an_origin_that_cannot_be_reached_is_told_and_models_serve_on(platform: 
     origin.rename(aside)
     try:
         problem = until(lambda: status(platform.settings).problems)
-        assert "cannot be reached" in problem[0]
+        assert "origin.git is no repository" in problem[0]
         assert platform.serving("offline") == "offline:2"
     finally:
         aside.rename(origin)

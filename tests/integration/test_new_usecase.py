@@ -17,7 +17,8 @@ pytestmark = pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("template", ["tabular", "image"])
 def test_a_new_use_case_passes_its_own_gate_at_once(lab, template):
     folder = new_usecase(lab.root, "my-first-model", template)
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "model.py", "usecase.yaml"]
+    files = {path.name for path in folder.iterdir() if path.is_file()}
+    assert files == {"README.md", "model.py", "usecase.yaml"}
     assert check_usecase(lab.root, "my-first-model") == []
 
     run = Stepwise(lab, usecase="my-first-model").until("gate")

@@ -51,11 +51,13 @@ def test_what_it_needs_of_secrets_is_made_by_somebody():
 
 
 def test_servers_have_its_address_and_its_token():
-    assert environ(SERVER)["MLOPS_MONITOR_URL"]["value"] == ADDRESS
-    wanted = environ(SERVER)["MLOPS_MONITOR_TOKEN"]["valueFrom"]["secretKeyRef"]
     given = read(MONITOR, "clients")["spec"]["externalSecretSpec"]
-    assert (wanted["name"], wanted["key"]) == (given["target"]["name"], given["data"][0]["secretKey"])
-    assert wanted["optional"], "a cluster without the monitor still serves"
+    assert given["target"]["template"]["data"] == {"token": "{{ .token }}", "url": ADDRESS}
+    assert given["data"][0]["secretKey"] == "token"
+    for variable, key in (("MLOPS_MONITOR_URL", "url"), ("MLOPS_MONITOR_TOKEN", "token")):
+        wanted = environ(SERVER)[variable]["valueFrom"]["secretKeyRef"]
+        assert (wanted["name"], wanted["key"]) == (given["target"]["name"], key)
+        assert wanted["optional"], "a cluster without the monitor serves, and records nothing"
 
 
 def test_its_service_is_at_that_address():
