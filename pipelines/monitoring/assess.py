@@ -213,10 +213,8 @@ def _watched_columns(scene: _Scene, rule: Drift) -> tuple[list[str], dict[str, s
 
 def _kept_back(usecase: UseCase) -> dict[str, str]:
     """Features whose values are not in the store as they were sent, by monitoring.store.columns."""
-    store = getattr(usecase.monitoring, "store", None)
     told = {"drop": "is not stored (monitoring.store)", "hash": "is stored as a hash (monitoring.store)"}
-    columns = store.columns if store else {}
-    return {name: told[kept] for name, kept in columns.items() if kept in told}
+    return {name: told[kept] for name, kept in usecase.monitoring.store.columns.items() if kept in told}
 
 
 def _answered(rows: pd.DataFrame) -> pd.DataFrame:

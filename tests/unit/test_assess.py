@@ -210,6 +210,19 @@ def test_a_column_that_the_model_no_longer_takes_is_left_out_with_a_reason():
     assert found.detail["left_out"] == {"kind": "the released model does not take it"}
 
 
+@pytest.mark.parametrize(("kept", "why"), [("drop", "is not stored"), ("hash", "is stored as a hash")])
+def test_a_column_that_is_kept_back_for_privacy_is_no_drift(kept, why):
+    frame = predictions(sizes(500))
+    stored = {"kind": "9f86d081"} if kept == "hash" else {}
+    frame["inputs"] = [{"size": cells["size"], **stored} for cells in frame["inputs"]]
+    usecase = watched(quality=None, store={"columns": {"kind": kept}})
+
+    found = judged(frame, usecase=usecase)["inputs"]
+
+    assert found.status == "ok"
+    assert found.detail["left_out"]["kind"].startswith(why)
+
+
 @pytest.mark.parametrize(("change", "status"), [({}, "ok"), ({"brightness": 0.5}, "alert"), ({"noise": 30}, "alert")])
 def test_pictures_are_compared_by_mean_contrast_and_edges(change, status):
     frame = predictions({"size": sizes(400)["size"], "image": pictures(400, seed=3, **change)})

@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.monitoring.dispatch import LEASE
 from pipelines.monitoring.triggers import LONGEST_EVIDENCE, RunOutcome
+from tests.databases import postgres
 from tests.trigger_cases import SetClock, by_hand, dispatcher, drift, open_table
 
 RELEASED = RunOutcome(outcome="released", run_id="tiny-20261121-120001-abcd")
@@ -25,6 +26,16 @@ def table(tmp_path):
     return open_table(tmp_path / "monitor.db")
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def shared_table(request, tmp_path):
+    """On each kind of database that two monitors may share."""
+    if request.param == "sqlite":
+        yield open_table(tmp_path / "monitor.db")
+        return
+    with postgres() as server:
+        yield open_table(server.url)
+
+
 def test_a_request_becomes_a_run_and_its_record_says_how_it_ended(table, clock):
     monitor = dispatcher(table, clock)
     asked = monitor.request(drift())
@@ -39,8 +50,9 @@ def test_a_request_becomes_a_run_and_its_record_says_how_it_ended(table, clock):
     assert found.sentence == "drift: temperature psi 3.10 > 0.2 on 4,210 predictions since 2013-04-01"
 
 
-def test_two_hundred_alerts_at_once_start_one_run(table, clock):
+def test_two_hundred_alerts_at_once_start_one_run(shared_table, clock):
     """From many threads and two monitors, each alert with a fingerprint of its own."""
+    table = shared_table
     monitors = [dispatcher(table, clock) for _ in range(2)]
     start = threading.Barrier(8)
     begun = []
@@ -288,6 +300,27 @@ def test_a_monitor_whose_run_was_taken_over_has_no_say_any_more(table, clock):
     assert not late.finish(begun, FAILED)
     assert not table.beat(begun, clock.now)
     assert table.get(taken.id).state == "running"
+
+
+def test_a_request_goes_its_whole_way_on_either_database(shared_table, clock):
+    monitor = dispatcher(shared_table, clock)
+    asked = monitor.request(drift())
+    assert monitor.request(drift("another")).id == asked.id
+    monitor.finish(monitor.begin(), FAILED)
+    clock.pass_(minutes=1)
+    again = monitor.begin()
+    monitor.request(by_hand())
+    assert not monitor.finish(again.model_copy(update={"owner": "somebody else"}), RELEASED)
+    assert monitor.finish(again, FAILED)
+    assert [one.reason for one in shared_table.pending()] == ["manual"]
+    assert monitor.begin() is None
+    assert shared_table.pending()[0].next_attempt == clock.now + timedelta(hours=6)
+    assert not monitor.withdraw("tiny", "staging", "no such cause")
+    assert monitor.withdraw("tiny", "staging", "by hand")
+    assert ("tiny", "drift", "failed", 1) in shared_table.counts()
+    shared_table.set_mark("tiny", "staging", "source", "a")
+    shared_table.set_mark("tiny", "staging", "source", "b")
+    assert shared_table.mark("tiny", "staging", "source") == "b"
 
 
 def test_a_runner_that_breaks_is_a_failed_run(table, clock):

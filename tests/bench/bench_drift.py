@@ -1,0 +1,241 @@
+"""What watching costs: an evaluation's time and memory, and whether a sample comes to the verdict of all rows.
+
+evaluation   20 columns x 10,000 and x 1,000,000 predictions; its verdict beside that of Evidently on all rows
+round        use cases judged one after another in a child process: seconds, CPU, the child's memory, the parent's
+alert        from an alert's request until its run has begun
+
+python -m tests.bench.bench_drift [--rows 1000000] [--usecases 50]
+"""
+
+import argparse
+import os
+import resource
+import statistics
+import tempfile
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bento.signature import CategoryField, NumberField, Signature
+from pipelines.monitoring.assess import SAMPLED_ROWS, assess
+from pipelines.monitoring.drift import compare_tables, judge_drift, measure_distances
+from pipelines.monitoring.evaluation import Place, evaluate, job_of
+from pipelines.monitoring.features import describe_columns, describe_outputs
+from pipelines.monitoring.reference import Reference, Sample, keep_reference
+from pipelines.monitoring.source import Coverage
+from pipelines.monitoring.store.rows import Origin, PredictionRow
+from pipelines.monitoring.store.store import Store
+from pipelines.monitoring.triggers import RunOutcome
+from pipelines.usecase import UseCase
+from pipelines.usecase.model import Drift
+from tests.monitoring_cases import NOW, watched
+from tests.tiny_models import TABULAR, write_bento
+from tests.trigger_cases import dispatcher, drift, open_table
+
+NUMBERS, TEXTS = 16, 4
+# Shifts in standard deviations: none, those that a threshold of 0.2 is about, and those that nobody overlooks.
+SHIFTS = (0, 0, 0, 0, 0.05, 0.1, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.8, 1.0, 2.0)
+RULE = Drift(threshold=0.2, min_rows=500, columns=[])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--usecases", type=int, default=50)
+    asked = parser.parse_args()
+    signature = Signature(
+        name="wide",
+        task="classification",
+        fields={f"n{at}": NumberField() for at in range(NUMBERS)} | {f"k{at}": CategoryField() for at in range(TEXTS)},
+        classes=(False, True),
+    )
+    reference = _reference(signature)
+    _evaluations(signature, reference, asked.rows)
+    _round(asked.usecases)
+    _alerts()
+
+
+def _columns(rows: int, seed: int, shifted: bool) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    columns = {f"n{at}": rng.normal(SHIFTS[at] if shifted else 0, 1, rows).astype("float32") for at in range(NUMBERS)}
+    for at in range(TEXTS):
+        tilt = np.arange(1, 9, dtype=float) ** (0.3 * at if shifted else 0)
+        columns[f"k{at}"] = rng.choice(np.array(list("abcdefgh"), object), rows, p=tilt / tilt.sum())
+    return columns
+
+
+def _reference(signature: Signature) -> Reference:
+    columns = _columns(5000, 0, shifted=False)
+    outputs = _outputs(columns)
+    return Reference(
+        "wide:1",
+        "wide/1",
+        signature,
+        Sample(describe_columns(signature, columns), describe_outputs(signature, outputs)),
+    )
+
+
+def _outputs(columns: dict[str, np.ndarray]) -> np.ndarray:
+    yes = 1 / (1 + np.exp(-columns["n0"] - columns["n15"]))
+    return np.stack([1 - yes, yes], axis=1)
+
+
+class _Rows:
+    """All rows as arrays; a sample of them becomes what the store gives, whose reading is measured elsewhere."""
+
+    def __init__(self, columns: dict[str, np.ndarray]) -> None:
+        self.columns = columns
+        self.rows = len(columns["n0"])
+
+    def predictions(self, usecase, environment, since, until, limit, *, bento=None) -> pd.DataFrame:
+        chosen = np.sort(np.random.default_rng(4).permutation(self.rows)[:limit])
+        part = {name: values[chosen] for name, values in self.columns.items()}
+        inputs = [
+            dict(zip(part, cells, strict=True)) for cells in zip(*(v.tolist() for v in part.values()), strict=True)
+        ]
+        outputs = _outputs(part)
+        return pd.DataFrame(
+            {
+                "inputs": inputs,
+                "label": np.where(outputs[:, 1] > 0.5, "true", "false"),
+                "confidence": outputs.max(axis=1),
+                "value": np.nan,
+            }
+        )
+
+    def coverage(self, usecase, environment, since, until, *, bento=None) -> Coverage:
+        return Coverage(self.rows, 0)
+
+    def joined(self, *arguments, **named):
+        raise AssertionError("no quality is watched here")
+
+
+def _evaluations(signature: Signature, reference: Reference, most: int) -> None:
+    values = watched(quality=None, drift={"threshold": 0.2, "min_rows": 500}).model_dump(
+        mode="json", exclude_unset=True
+    )
+    values["name"] = "wide"
+    usecase = UseCase.model_validate(values)
+    _timed(lambda: assess(usecase, "staging", _Rows(_columns(6000, 1, True)), reference, NOW))  # imports Evidently
+    print(f"\n20 columns, PSI, a sample of at most {SAMPLED_ROWS:,} rows; medians of 3\n")
+    print("| predictions | evaluation | Evidently on all rows | same verdict | scores furthest apart | memory |")
+    print("|---|---|---|---|---|---|")
+    for rows in sorted({10_000, most}):
+        columns = _columns(rows, 2, True)
+        source = _Rows(columns)
+        found = [_timed(lambda source=source: assess(usecase, "staging", source, reference, NOW)) for _ in range(3)]
+        seconds = statistics.median(second for second, _ in found)
+        judged = {one["column"]: one for one in found[0][1][0].detail["columns"]}
+        whole_seconds, whole = _timed(lambda columns=columns: _all_rows(signature, reference, columns))
+        same = sum(judged[name]["drifted"] == one.drifted for name, one in whole.items())
+        apart = max(whole, key=lambda name: abs(judged[name]["score"] - whole[name].score))
+        print(
+            f"| {rows:,} | {seconds:.2f} s | {whole_seconds:.2f} s | {same} of {len(whole)} columns "
+            f"| {apart}: {judged[apart]['score']:.3f} and {whole[apart].score:.3f} | {_memory():.0f} MiB |"
+        )
+
+
+def _all_rows(signature: Signature, reference: Reference, columns: dict[str, np.ndarray]):
+    rule = RULE.model_copy(update={"columns": list(columns)})
+    current = describe_columns(signature, columns)
+    comparisons = compare_tables(rule, current, reference.sample.inputs, lambda column: column.startswith("k"))
+    pairs = [pair for one in comparisons for pair in (one.values, one.presence) if pair]
+    return {one.column: one for one in judge_drift(rule, comparisons, measure_distances(rule, pairs)[0])}
+
+
+def _round(usecases: int) -> None:
+    before = _memory()
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        bento = write_bento(folder / "bento")
+        keep_reference(bento / "src" / "model", _flights(5000), seed=1)
+        place = Place(store=f"sqlite:///{folder / 'monitor.db'}", reports=folder / "reports")
+        store = Store.open(place.store)
+        jobs = []
+        for number in range(usecases):
+            usecase = _tiny(f"usecase-{number}")
+            _fill(store, usecase.name)
+            jobs.append(job_of(usecase, "staging", bento, place, NOW))
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds, judged = _timed(lambda: evaluate(jobs))
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        problems = [one.problem for one in judged if one.problem]
+        cpu = after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime
+        print(f"\n{usecases} use cases in one child: {seconds:.1f} s, {cpu:.1f} s of CPU, {len(problems)} problems")
+        print(f"the child's memory {after.ru_maxrss / 1024:.0f} MiB; this process {before:.0f} MiB before the round")
+
+
+def _tiny(name: str) -> UseCase:
+    values = watched(quality=None).model_dump(mode="json", exclude_unset=True)
+    values["name"] = name
+    values["data"]["features"] = {
+        field: {"type": told.type} for field, told in TABULAR.fields.items() if told.type in ("number", "category")
+    }
+    values["evaluation"]["slices"] = []
+    return UseCase.model_validate(values)
+
+
+def _flights(rows: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(rows)
+    return {
+        "distance": rng.uniform(0, 2000, rows).astype("float32"),
+        "temperature": rng.normal(50, 10, rows).astype("float32"),
+        "origin": rng.choice(["EWR", "JFK", "LGA"], rows).astype(object),
+        "carrier": rng.choice(["UA", "B6"], rows).astype(object),
+    }
+
+
+def _fill(store: Store, name: str) -> None:
+    columns = _flights(1000)
+    rows = [
+        PredictionRow(
+            id=f"{name}.1.{at:026x}",
+            time=NOW - timedelta(seconds=at + 1),
+            inputs=dict(zip(columns, [cell if isinstance(cell, str) else float(cell) for cell in cells], strict=True)),
+            output={"label": True, "probabilities": {"false": 0.3, "true": 0.7}},
+            label="true",
+            confidence=0.7,
+        )
+        for at, cells in enumerate(zip(*columns.values(), strict=True))
+    ]
+    store.save_predictions(Origin(name, "staging", "tiny-table:1", f"{name}/1", "r" * 32, None, {}), rows, NOW)
+
+
+def _alerts() -> None:
+    waits = []
+    with tempfile.TemporaryDirectory() as made:
+        for number in range(20):
+            begun = threading.Event()
+
+            def runner(_record, begun=begun) -> RunOutcome:
+                begun.set()
+                return RunOutcome(outcome="released")
+
+            monitor = dispatcher(open_table(Path(made) / f"{number}.db"), lambda: NOW, runner)
+            began = time.perf_counter()
+            monitor.request(drift())
+            monitor.tick()
+            begun.wait(10)
+            waits.append(time.perf_counter() - began)
+            monitor.wait(10)
+    print(f"\nfrom a request to its runner: {statistics.median(waits) * 1000:.1f} ms (largest {max(waits) * 1000:.1f})")
+
+
+def _timed(work):
+    began = time.perf_counter()
+    result = work()
+    return time.perf_counter() - began, result
+
+
+def _memory() -> float:
+    """Resident memory of this process, in MiB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+if __name__ == "__main__":
+    main()
