@@ -5,6 +5,8 @@ from typing import Any
 
 from bento.spool import Spool
 
+REASONS = ("queue-full", "spool-full", "spool-broken", "refused")
+
 
 class RecordingMetrics:
     """Counters are of predictions; a request may hold many."""
@@ -17,6 +19,8 @@ class RecordingMetrics:
         self._dropped = _metric(
             Counter, "model_predictions_dropped_total", "Predictions that were not kept, by reason", ["reason"]
         )
+        for reason in REASONS:  # a counter that begins at nothing shows its first loss as an increase
+            self._dropped.labels(reason=reason)
         waiting = _metric(Gauge, "model_predictions_spooled_bytes", "Bytes that wait on disk for the monitor")
         oldest = _metric(Gauge, "model_predictions_oldest_spooled_seconds", "Age of the oldest that waits on disk")
         waiting.set_function(lambda: spool.bytes)
