@@ -13,9 +13,11 @@ def check_tree(root: Path, schemas: Path | None = None) -> "Report":
         builds,
         cel,
         charts,
+        environments,
         fields,
         graph,
         models,
+        order,
         policy,
         releases,
         symmetry,
@@ -26,7 +28,21 @@ def check_tree(root: Path, schemas: Path | None = None) -> "Report":
     from pipelines.gitops.tree import Tree
 
     report, tree = Report(), Tree.read(root, schemas)
-    rules = (models, builds, variables, graph, symmetry, fields, policy, cel, charts, versions, releases)
+    rules = (
+        models,
+        builds,
+        variables,
+        graph,
+        order,
+        symmetry,
+        environments,
+        fields,
+        policy,
+        cel,
+        charts,
+        versions,
+        releases,
+    )
     for rule in rules:
         rule.check(tree, report)
     applied = [len(list(cluster.objects())) for cluster in tree.clusters]

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from pipelines.gitops.charts import chart_of
 from pipelines.gitops.findings import Report
-from pipelines.gitops.flux import Cluster, title
+from pipelines.gitops.flux import Applied, Cluster, title
 from pipelines.gitops.kustomize import Manifest
 from pipelines.gitops.tree import Tree
 
@@ -24,43 +25,24 @@ def check(tree: Tree, report: Report) -> None:
     for cluster in tree.clusters:
         for applied, manifest in cluster.objects():
             if manifest.get("kind") == "HelmRelease":
-                _release(tree, cluster, applied.path or cluster.folder, manifest, report)
+                _release(tree, cluster, applied, manifest, report)
 
 
-def _release(tree: Tree, cluster: Cluster, where: str, release: Manifest, report: Report) -> None:
-    found = _chart(cluster, release)
-    defaults = tree.schemas.chart_values(found[0]) if found else None
+def _release(tree: Tree, cluster: Cluster, applied: Applied, release: Manifest, report: Report) -> None:
+    found = chart_of(cluster, release)
+    defaults = tree.schemas.chart_values(found.name) if found else None
     if found is None or defaults is None:
         report.note(f"values of {title(release)} not checked: the values of its chart are not at hand")
         return
-    chart, version = found
+    chart, version = found.name, found.version
     at_hand = tree.schemas.chart_version(chart)
     if version and at_hand and version.lstrip("v") != at_hand.lstrip("v"):
         report.note(f"values of {title(release)} checked against {chart} {at_hand}, but {version} is installed")
     known, free = UNLISTED.get(chart, set()), FREE.get(chart, set())
     for path in _unknown((release.get("spec") or {}).get("values") or {}, defaults, ""):
         if path not in known and path.rpartition(".")[0] not in free:
+            where = tree.place(cluster, applied, release, f"spec.values.{path}")
             report.find(where, f"{title(release)}: values.{path}: chart {chart} has no such value")
-
-
-def _chart(cluster: Cluster, release: Manifest) -> tuple[str, str] | None:
-    """The chart's name and version, by way of the OCIRepository or the repository that holds it."""
-    spec = release.get("spec") or {}
-    reference = spec.get("chartRef")
-    if reference:
-        namespace = reference.get("namespace", release["metadata"].get("namespace"))
-        for _, source in cluster.objects():
-            metadata = source.get("metadata") or {}
-            if (source.get("kind"), metadata.get("name"), metadata.get("namespace")) == (
-                reference["kind"],
-                reference["name"],
-                namespace,
-            ):
-                tag = str(((source["spec"].get("ref")) or {}).get("tag", ""))
-                return str(source["spec"].get("url", "")).rsplit("/", 1)[-1], tag
-        return None
-    chart = (spec.get("chart") or {}).get("spec") or {}
-    return (str(chart["chart"]).rsplit("/", 1)[-1], str(chart.get("version", ""))) if chart.get("chart") else None
 
 
 def _unknown(values: dict[str, Any], defaults: dict[str, Any], path: str) -> Iterator[str]:

@@ -25,7 +25,8 @@ def check(tree: Tree, report: Report) -> None:
         for path in sorted((tree.root / cluster.folder / "models").glob("*.yaml")):
             if path.stem not in models:
                 report.find(
-                    str(path.relative_to(tree.root)), "no line of ../kustomization.yaml names it; remove the file"
+                    str(path.relative_to(tree.root)),
+                    "no line of ../kustomization.yaml names it; put the line back, or remove the file too: the model goes",
                 )
     try:
         for stale in stale_files(tree.root):
