@@ -24,3 +24,6 @@ def new(context: Context, name: str, template: str) -> None:
     console.print(f"made {folder.relative_to(context.settings.root)}/: usecase.yaml, model.py, README.md")
     console.print(f"  next: `mlops up` to serve what is released, then `mlops run {name}`")
     console.print("  then make it yours: docs/add-a-use-case.md")
+    console.print(
+        f"  to serve it in a cluster: add `- models/{name}.yaml` to its kustomization.yaml, then `mlops render`"
+    )

@@ -26,7 +26,7 @@ def check(tree: Tree, report: Report) -> None:
             if path.stem not in models:
                 report.find(
                     str(path.relative_to(tree.root)),
-                    "no line of ../kustomization.yaml names it; put the line back, or remove the file too: the model goes",
+                    "no line of ../kustomization.yaml names it; put the line back, or remove the file too",
                 )
     try:
         for stale in stale_files(tree.root):
