@@ -1,5 +1,7 @@
 """What Prometheus is told of assessments and requests."""
 
+from pathlib import Path
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -79,6 +81,12 @@ def test_every_sample_is_of_a_named_metric_whatever_the_status(registry, rows):
     AssessmentMetrics(registry).show(judged(predictions(sizes(rows))))
 
     assert {name.split("{")[0] for name in told(registry)} <= set(NAMES)
+
+
+def test_the_docs_name_every_metric():
+    page = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text(encoding="utf-8")
+
+    assert [name for name in NAMES if f"`{name}`" not in page] == []
 
 
 def test_requests_are_counted_by_what_came_of_them(registry, tmp_path):
