@@ -78,6 +78,14 @@ class Storm(RuleBasedStateMachine):
             self.begun[record.id] = self.begun.get(record.id, 0) + 1
             self.ended[usecase].append((record.id, self.clock.now))
 
+    @rule(monitor=MONITORS, times=st.integers(1, 5))
+    def everything_fails_for_a_while(self, monitor, times):
+        for _ in range(times):
+            self.a_run_begins_if_it_may(monitor)
+            for usecase in ("tiny", "small"):
+                self.a_run_ends(usecase, "failed")
+            self.clock.pass_(minutes=30)
+
     @rule(monitor=MONITORS)
     def a_monitor_dies_and_the_other_follows_its_runs(self, monitor):
         other = 1 - monitor
