@@ -98,7 +98,7 @@ def test_a_child_judges_as_this_process_does_and_the_store_keeps_what_it_found(b
     assert [one.model_copy(update={"report_path": None}) for one in judged.assessments] == here
     status = {one.kind: one.status for one in judged.assessments}
     assert status == {"inputs": "alert", "predictions": "alert", "quality": "alert", "labels": "too-few"}
-    assert Path(judged.assessments[0].report_path).read_text(encoding="utf-8").startswith("<")
+    assert Path(judged.assessments[0].report_path).read_text(encoding="utf-8").lstrip().startswith("<!DOCTYPE html>")
     assert store.save_assessments(judged.assessments) == 4
     assert store.save_assessments(judged.assessments) == 0
     [kept] = store.assessments(USECASE, "staging", kind="inputs")
