@@ -3,13 +3,16 @@
 What clusters/<environment>/flux-instance.yaml makes is known: a GitRepository and a Kustomization, both `flux-system`.
 """
 
+import copy
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from pipelines.gitops.kustomize import BuildFailed, Manifest, build, read_documents
@@ -76,9 +79,18 @@ def read_clusters(root: Path) -> list[Cluster]:
         return list(pool.map(builder.cluster, environments))
 
 
+def build_problems(root: Path, folders: Sequence[str]) -> list[str]:
+    """Why each of these folders does not build on its own; empty where it does."""
+    with tempfile.TemporaryDirectory(prefix="overlays-") as scratch, ThreadPoolExecutor(4) as pool:
+        builder = _Builder(root.resolve(), Path(scratch).resolve())
+        return list(pool.map(builder.problem, folders))
+
+
 class _Builder:
     def __init__(self, root: Path, scratch: Path) -> None:
         self.root, self.scratch = root, scratch
+        self.builds: dict[str, Future[list[Manifest]]] = {}
+        self.lock = Lock()
 
     def cluster(self, environment: str) -> Cluster:
         folder = f"clusters/{environment}"
@@ -96,6 +108,13 @@ class _Builder:
             cluster.applied += children
             waiting += children
         return cluster
+
+    def problem(self, folder: str) -> str:
+        try:
+            self._build(self._with_release(folder), folder)
+        except BuildFailed as error:
+            return str(error)
+        return ""
 
     def _provided(self) -> dict[str, str]:
         """The names that every platform provides, with kind's values."""
@@ -134,11 +153,17 @@ class _Builder:
     def _build(
         self, base: Path, path: str, components: Sequence[str] = (), patches: Sequence[Any] = ()
     ) -> list[Manifest]:
-        built = build(base / path, components, patches)
-        for manifest in built:
-            origin = Path(manifest.origin or "/")
-            manifest.origin = origin.relative_to(base).as_posix() if origin.is_relative_to(base) else ""
-        return built
+        """Once for all clusters that apply the same; whoever comes second waits for the first."""
+        key = json.dumps([str(base), path, components, patches], sort_keys=True)
+        with self.lock:
+            known = self.builds.get(key)
+            future = self.builds.setdefault(key, Future())
+        if known is None:
+            try:
+                future.set_result(_built(base, path, components, patches))
+            except Exception as error:  # noqa: BLE001 - whatever it is, everybody who waits gets it
+                future.set_exception(error)
+        return copy.deepcopy(future.result())
 
     def _with_release(self, path: str) -> Path:
         """The checkout; for a model that was never released, a copy of its folder with a sample release."""
@@ -147,13 +172,21 @@ class _Builder:
         is_model = len(parts) == 3 and parts[0] == "apps" and parts[2] in ENVIRONMENTS
         if not is_model or (folder / RELEASE_FILE).is_file():
             return self.root
-        copy = self.scratch / "-".join(parts)
+        base = self.scratch / "-".join(parts)
         for part in (Path("apps") / "components", Path("apps") / parts[1]):
             shutil.copytree(
-                self.root / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+                self.root / part, base / part, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
             )
-        (copy / path / RELEASE_FILE).write_text(sample_release(parts[1]).to_yaml(), encoding="utf-8")
-        return copy
+        (base / path / RELEASE_FILE).write_text(sample_release(parts[1]).to_yaml(), encoding="utf-8")
+        return base
+
+
+def _built(base: Path, path: str, components: Sequence[str], patches: Sequence[Any]) -> list[Manifest]:
+    objects = build(base / path, components, patches)
+    for manifest in objects:
+        origin = Path(manifest.origin or "/")
+        manifest.origin = origin.relative_to(base).as_posix() if origin.is_relative_to(base) else ""
+    return objects
 
 
 def sample_release(usecase: str) -> Release:

@@ -2,8 +2,10 @@
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.gitops.core import KUBERNETES
 from pipelines.gitops.findings import Report
 from pipelines.gitops.kustomize import Manifest
 from pipelines.gitops.tree import Tree
@@ -16,29 +18,30 @@ def check(tree: Tree, report: Report) -> None:
         return
     for cluster in tree.clusters:
         for applied, manifest in cluster.objects():
-            where = applied.path or cluster.folder
-            _kubeflow(manifest, locked, where, report)
-            _mlflow(manifest, locked, where, report)
+            for field, problem in (*_kubeflow(manifest, locked), *_mlflow(manifest, locked)):
+                report.find(tree.place(cluster, applied, manifest, field), problem)
     _python(tree.root, report)
+    _kubernetes(tree.root, report)
 
 
-def _kubeflow(manifest: Manifest, locked: dict[str, str], where: str, report: Report) -> None:
+def _kubeflow(manifest: Manifest, locked: dict[str, str]) -> Iterator[tuple[str, str]]:
     """The SDK compiles what the backend runs."""
     spec = manifest.get("spec") or {}
     if manifest.get("kind") == "GitRepository" and str(spec.get("url", "")).endswith("/kubeflow/pipelines"):
         tag = str((spec.get("ref") or {}).get("tag"))
         if tag != locked.get("kfp"):
-            report.find(where, f"Kubeflow Pipelines is {tag}, but the SDK in requirements.lock is {locked.get('kfp')}")
+            yield "spec.ref.tag", f"Kubeflow Pipelines is {tag}, but the SDK in the lock file is {locked.get('kfp')}"
 
 
-def _mlflow(manifest: Manifest, locked: dict[str, str], where: str, report: Report) -> None:
+def _mlflow(manifest: Manifest, locked: dict[str, str]) -> Iterator[tuple[str, str]]:
     """The server understands its clients: the same minor version."""
     if manifest.get("kind") != "HelmRelease" or manifest["metadata"]["name"] != "mlflow":
         return
     tag = str((((manifest.get("spec") or {}).get("values") or {}).get("image") or {}).get("tag", ""))
     server, client = re.match(r"v?(\d+\.\d+)", tag), re.match(r"\d+\.\d+", locked.get("mlflow", ""))
     if not server or not client or server[1] != client[0]:
-        report.find(where, f"MLflow's server is {tag or 'of no version'}, its client is {locked.get('mlflow')}")
+        told = f"MLflow's server is {tag or 'of no version'}, its client is {locked.get('mlflow')}"
+        yield "spec.values.image.tag", told
 
 
 def _python(root: Path, report: Report) -> None:
@@ -50,6 +53,17 @@ def _python(root: Path, report: Report) -> None:
         found = re.findall(r"python:(\d+\.\d+)", path.read_text(encoding="utf-8")) if path.is_file() else []
         for version in set(found) - {wanted}:
             report.find(name, f"stands on Python {version}; pyproject.toml and the lock are for {wanted}")
+
+
+def _kubernetes(root: Path, report: Report) -> None:
+    """Objects are held to the schemas of the Kubernetes that runs on laptops."""
+    path = root / "clusters" / "local" / "kind.yaml"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    for version in sorted(set(re.findall(r"kindest/node:v(\d+\.\d+)", text)) - {KUBERNETES}):
+        where = str(path.relative_to(root))
+        report.find(
+            where, f"Kubernetes is {version}, but objects are checked for {KUBERNETES} (pipelines/gitops/core.py)"
+        )
 
 
 def _locked(root: Path) -> dict[str, str]:
