@@ -56,11 +56,12 @@ def export(model: Any, signature: Signature, path: Path) -> None:
     try:
         exported = exporters[kind](model, signature)
         _rename(exported, signature)
+        _order_opsets(exported)
     except NotExportable:
         raise
     except Exception as error:
         raise NotExportable(f"{type(model).__name__} could not be exported to ONNX: {error}") from error
-    path.write_bytes(exported.SerializeToString())
+    path.write_bytes(exported.SerializeToString(deterministic=True))
 
 
 def trained_outputs(model: Any, signature: Signature, columns: dict[str, Any], frame: Any) -> Any:
@@ -176,6 +177,13 @@ def _rename(exported: "onnx.ModelProto", signature: Signature) -> None:
         _append_identity(graph, output, wanted)
     if signature.tensor:
         _adapt_tensor_input(graph, *signature.tensor)
+
+
+def _order_opsets(exported: "onnx.ModelProto") -> None:
+    """skl2onnx writes them in a set's order, which differs between processes; the same model is the same to the byte."""
+    opsets = sorted(exported.opset_import, key=lambda opset: opset.domain)
+    del exported.opset_import[:]
+    exported.opset_import.extend(opsets)
 
 
 def _pick_output(graph: "onnx.GraphProto", signature: Signature) -> "onnx.ValueInfoProto":

@@ -1,5 +1,10 @@
 """Every framework leaves as the same kind of ONNX file, which answers what the trained model answered."""
 
+import os
+import pickle
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -146,3 +151,23 @@ def test_a_model_that_was_never_fitted_says_so(tmp_path):
 
     with pytest.raises(NotExportable, match="Pipeline could not be exported"):
         export(tabular_pipeline(LogisticRegression()), TABLE, tmp_path / "model.onnx")
+
+
+@pytest.mark.slow
+def test_two_processes_export_the_same_model_to_the_same_bytes(tmp_path, flights, late):
+    """Sets have another order in every process: only hash seeds that differ show what leaks into the file."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    fitted = tabular_pipeline(HistGradientBoostingClassifier(max_iter=10)).fit(flights, late)
+    (tmp_path / "fitted.pickle").write_bytes(pickle.dumps((fitted, TABLE)))
+    program = (
+        "import pathlib, pickle, sys; from pipelines.training.export import export; "
+        "export(*pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()), pathlib.Path(sys.argv[2]))"
+    )
+    exported = []
+    for seed in "0123":
+        path = tmp_path / f"{seed}.onnx"
+        command = [sys.executable, "-c", program, str(tmp_path / "fitted.pickle"), str(path)]
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
+        exported.append(path.read_bytes())
+    assert len(set(exported)) == 1
