@@ -1,6 +1,6 @@
 """What stands before BentoML's app in a server process: who is let in, and the farewell while draining."""
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from bento.app import METHODS, STANDBY, Elsewhere
@@ -16,11 +16,12 @@ class Edge:
 
     Unknown paths are answered here: BentoML would make metrics of each, and a scanner's thousand paths would stay in
     memory for ever. While `draining`, /readyz is 503 and every response closes its connection. What is asked in
-    `standby` is a check, no client's request, and marked so in the scope.
+    `standby` is a check, no client's request, and marked so in the scope. `routes` are other names for its paths.
     """
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, routes: Mapping[str, str] | None = None) -> None:
         self.app = app
+        self.routes = routes or {}
         self.elsewhere = Elsewhere()
         self.draining = False
         self.standby = False
@@ -29,6 +30,8 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if path := self.routes.get(scope["path"]):
+            scope["path"], scope["raw_path"] = path, path.encode()
         if self.standby:
             scope[STANDBY] = True
         app = self.app if scope["path"] in PATHS else self.elsewhere

@@ -22,6 +22,7 @@ from typing import Any
 
 from bento.edge import Edge
 from bento.errors import BentoError
+from bento.vertex import VertexContract
 
 STANDBY_POLL_SECONDS = 0.02
 LAST_ANSWERS_SECONDS = 5
@@ -185,11 +186,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run until stopped; exit status 3 when the model cannot be loaded or the address is taken."""
     options = _parse(arguments)
     try:
-        public = open_public_socket(options.host, options.port, options.fd)
-        app = Edge(load_bento(options.bento.resolve()))
+        vertex = VertexContract.load(os.environ)
+        public = open_public_socket(options.host, vertex.port or options.port, options.fd)
+        app = Edge(load_bento(options.bento.resolve()), vertex.routes)
     except Exception as error:  # noqa: BLE001 - whatever it is, it keeps the model from serving
         print(f"{options.bento}: cannot be served: {type(error).__name__}: {_one_line(error)}", file=sys.stderr)
         return CANNOT_START
+    if vertex.storage:
+        print(f"AIP_STORAGE_URI is ignored ({vertex.storage}): the model is in the Bento", file=sys.stderr)
     return _run(options, app, public)
 
 
@@ -214,7 +218,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--name", default="", help="this server's name, which the standby file names when it is active")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=3000)
+    parser.add_argument("--port", type=int, default=3000, help="where AIP_HTTP_PORT is not set")
     parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of host and port")
     parser.add_argument("--standby", type=Path, help="accept nothing until this file's text is --name")
     parser.add_argument("--state", type=Path, help="where to say pid, private port and state, as JSON")

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,12 @@ class Containerd:
         return time.monotonic() - began
 
     @contextmanager
-    def running(self, image: str, name: str, *command: str) -> Iterator["Container"]:
+    def running(
+        self, image: str, name: str, *command: str, env: Mapping[str, str] | None = None
+    ) -> Iterator["Container"]:
         """As the Deployment runs it: read-only, no privileges to gain, /tmp in memory; a network of its own."""
         options = ["--read-only", "--cgroup", "", "--mount", TMPFS]
+        options += [word for key, value in (env or {}).items() for word in ("--env", f"{key}={value}")]
         self.ctr("run", "--detach", *options, "--log-uri", f"file://{self.folder}/{name}.log", image, name, *command)
         container = Container(self, name)
         try:
@@ -73,12 +76,12 @@ class Container:
         said = self.runtime.ctr("task", "exec", "--exec-id", f"e{self._execs}", self.name, "python", "-c", program)
         return json.loads(said)
 
-    def ask(self, path: str, body: Any = None) -> tuple[int, str]:
+    def ask(self, path: str, body: Any = None, port: int = 3000) -> tuple[int, str]:
         """Status and text of a request from inside; status 0 when nobody listens."""
         sent = None if body is None else json.dumps(body)
         program = (
             "import json, urllib.error, urllib.request\n"
-            f"sent, url = {sent!r}, 'http://127.0.0.1:3000{path}'\n"
+            f"sent, url = {sent!r}, 'http://127.0.0.1:{port}{path}'\n"
             "asked = urllib.request.Request(url, sent and sent.encode(), {'Content-Type': 'application/json'})\n"
             "try:\n"
             "    answer = urllib.request.urlopen(asked, timeout=5)\n"
