@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipelines.cli import labels, platform, releases, runs, tree, usecases
+from pipelines.cli import labels, monitor, platform, releases, runs, tree, usecases
 from pipelines.cli.context import Context
 from pipelines.console import fail
 from pipelines.errors import MlopsError
@@ -51,6 +51,7 @@ for verb in (
     releases.promote,
     releases.trace,
     labels.labels,
+    monitor.monitor,
     platform.up,
     platform.down,
     platform.status,

@@ -1,0 +1,51 @@
+"""The monitor's addresses: what is sent to it, what Prometheus and the kubelet ask, and the page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from pipelines.monitor.monitor import Monitor
+from pipelines.monitor.writing import writing_routes
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+
+def make_app(monitor: Monitor) -> Starlette:
+    """The application; the monitor's own work begins and ends with it."""
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import PlainTextResponse, Response
+    from starlette.routing import Route
+
+    @asynccontextmanager
+    async def working(_: Starlette) -> AsyncIterator[None]:
+        await run_in_threadpool(monitor.start)
+        try:
+            yield
+        finally:
+            await run_in_threadpool(monitor.stop)
+
+    def livez(_: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    def readyz(_: Request) -> Response:
+        why = monitor.why_not_ready()
+        return PlainTextResponse("ok") if why is None else PlainTextResponse(why, status_code=503)
+
+    def metrics(_: Request) -> Response:
+        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+        return Response(generate_latest(monitor.registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    routes = [
+        Route("/livez", livez),
+        Route("/readyz", readyz),
+        Route("/metrics", metrics),
+        *writing_routes(monitor),
+    ]
+    return Starlette(routes=routes, lifespan=working)

@@ -1,0 +1,115 @@
+"""Embedded: the checkout says which use cases there are, the branch's head what is released, the platform what runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipelines.embedded.head import Head, commit_of
+from pipelines.embedded.records import SERVED
+from pipelines.embedded.status import ModelStatus, platform_status
+from pipelines.errors import MlopsError
+from pipelines.monitor.sight import Health, Model, Sight
+from pipelines.release.git import Repository
+from pipelines.release.package import fetch_bento
+from pipelines.release.release import Release, release_path
+from pipelines.release.releases import Releases
+from pipelines.settings import Settings
+from pipelines.usecase import UseCase, load_usecase, usecase_names
+
+FIRST = SERVED[0]
+
+
+@dataclass(frozen=True)
+class _Released:
+    """A release with the commit that made it."""
+
+    release: Release
+    commit: str
+    since: datetime | None
+
+
+class GitWatching:
+    """What is watched on a laptop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        # A clone of its own: the reconciler fetches into its at the same time.
+        repository = Repository(settings.remote, settings.branch, settings.home / "cache" / "monitor.git")
+        self._releases = Releases(repository)
+        self._head = Head(repository)
+        self._commit: str | None = None
+        self._released: dict[tuple[str, str], _Released] = {}
+        self._unreadable: tuple[str, ...] = ()
+
+    def look(self) -> Sight:
+        problems: list[str] = []
+        try:
+            self._read_releases()
+        except MlopsError as error:
+            problems.append(error.message)
+        problems += self._unreadable
+        usecases = self._usecases(problems)
+        health = self._health(problems)
+        models = [
+            self._model(usecase, environment, health.get((usecase.name, environment)))
+            for (_, environment), usecase in sorted(usecases.items())
+            if environment == FIRST or (usecase.name, environment) in self._released
+        ]
+        return Sight(tuple(models), tuple(dict.fromkeys(problems)), self._commit, datetime.now(UTC))
+
+    def bento(self, release: Release) -> Path:
+        return fetch_bento(self._settings.bentos, release.image)
+
+    def _model(self, usecase: UseCase, environment: str, health: Health | None) -> Model:
+        released = self._released.get((usecase.name, environment))
+        if released is None:
+            return Model(usecase, environment)
+        known = health or Health("unknown")
+        return Model(usecase, environment, released.release, released.commit, released.since, known)
+
+    def _read_releases(self) -> None:
+        head = self._head.read()
+        if head is None or head == self._commit:
+            return
+        repository = self._releases.repository
+        head = repository.fetch()
+        found, unreadable = self._releases.all(head)
+        self._released = {
+            place: self._with_commit(release, place[1]) for place, release in found.items() if place[1] in SERVED
+        }
+        self._unreadable = tuple(sorted(unreadable.values()))
+        self._commit = head
+
+    def _with_commit(self, release: Release, environment: str) -> _Released:
+        repository = self._releases.repository
+        sha = commit_of(repository, release, environment)
+        commits = repository.log(release_path(release.usecase, environment), limit=20)
+        return _Released(release, sha, next((commit.time for commit in commits if commit.sha == sha), None))
+
+    def _usecases(self, problems: list[str]) -> dict[tuple[str, str], UseCase]:
+        found = {}
+        for name in usecase_names(self._settings.root):
+            for environment in SERVED:
+                try:
+                    found[name, environment] = load_usecase(self._settings.root, name, environment)
+                except MlopsError as error:
+                    problems.append(error.message)
+        return found
+
+    def _health(self, problems: list[str]) -> dict[tuple[str, str], Health]:
+        told = platform_status(self._settings)
+        problems += told.problems
+        return {(model.usecase, model.environment): _health_of(model) for model in told.models}
+
+
+def _health_of(model: ModelStatus) -> Health:
+    return Health(
+        state=model.state,
+        bento=model.bento,
+        since=datetime.fromtimestamp(model.since, UTC) if model.since else None,
+        url=model.url,
+        detail=f"{model.memory_mb:.0f} MB" if model.memory_mb else None,
+        problem=model.problem,
+    )

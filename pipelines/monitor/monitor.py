@@ -1,0 +1,217 @@
+"""Everything that a monitor is made of, put together once, and what it does by itself beside answering requests."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pipelines.errors import MlopsError
+from pipelines.monitor.new_data import fingerprint_of
+from pipelines.monitor.options import Options
+from pipelines.monitor.rounds import Evaluate, Rounds
+from pipelines.monitor.sight import Model, Sight, Watching
+from pipelines.monitor.watch import Watch
+from pipelines.monitoring.assess import Assessment
+from pipelines.monitoring.causes import act_on, act_on_new_data, act_on_schedule
+from pipelines.monitoring.dispatch import Dispatcher
+from pipelines.monitoring.evaluation import Place, evaluate
+from pipelines.monitoring.ingest import UsecaseUnknown
+from pipelines.monitoring.labels import Watched as Labelled
+from pipelines.monitoring.letting_go import let_go
+from pipelines.monitoring.metrics import AssessmentMetrics
+from pipelines.monitoring.privacy import StoreRules, store_rules
+from pipelines.monitoring.runner import LocalRunner, last_local_run
+from pipelines.monitoring.store.store import Store
+from pipelines.monitoring.trigger_metrics import TriggerMetrics
+from pipelines.monitoring.trigger_table import TriggerTable
+from pipelines.monitoring.triggers import Runner
+from pipelines.monitoring.watched_metrics import RunMetrics, WatchedMetrics
+from pipelines.settings import Settings
+from pipelines.usecase import UseCase
+from pipelines.usecase.model import Retrain
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+LOOK_SECONDS = {"git": 1.0, "cluster": 10.0}
+TICK_SECONDS = 0.5
+SCHEDULE_SECONDS = 20.0
+NEW_DATA_SECONDS = 900.0
+LET_GO_SECONDS = 3600.0
+LEAVE_SECONDS = 5.0
+
+
+class Monitor:
+    """The monitor of one platform. `start` begins what it does by itself, `stop` ends that.
+
+    A run that is under way when it stops goes on, and is followed by the next monitor.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        options: Options,
+        watching: Watching,
+        *,
+        runner: Runner | None = None,
+        judge: Evaluate = evaluate,
+    ) -> None:
+        from prometheus_client import CollectorRegistry
+
+        self.settings = settings
+        self.options = options
+        self.watching = watching
+        self.store = Store.open(settings.store)
+        self.triggers = TriggerTable(self.store.database)
+        self.reports = settings.home / "reports"
+        self.registry: CollectorRegistry = CollectorRegistry()
+        self.dispatcher = Dispatcher(
+            self.triggers,
+            self._rules_of_retraining,
+            runner or LocalRunner(settings, told_run=self.triggers.told_run),
+            last_run=partial(last_local_run, settings),
+            at_once=options.runs_at_once,
+        )
+        self._assessed = AssessmentMetrics(self.registry)
+        self._shown = WatchedMetrics(self.registry)
+        TriggerMetrics(self.triggers, self.registry)
+        RunMetrics(self.triggers, self.registry)
+        self.watch = Watch(watching, self._see)
+        place = Place(store=settings.store, reports=self.reports)
+        self.rounds = Rounds(self.store, place, watching, self._assessed, self._act_on, judge=judge)
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._is_prepared = False
+
+    # --- what requests ask of it ------------------------------------------------------------------------------
+
+    def store_rules(self, usecase: str) -> StoreRules:
+        """Raises UsecaseUnknown."""
+        found = self.watch.sight.usecase(usecase)
+        if found is None:
+            raise UsecaseUnknown(f"use case {usecase!r} is not watched here, so its privacy rules are not known")
+        return store_rules(self.settings, found)
+
+    def labelled(self, usecase: str) -> Labelled | None:
+        found = self.watch.sight.usecase(usecase)
+        return Labelled(found, store_rules(self.settings, found)) if found else None
+
+    def why_not_ready(self) -> str | None:
+        """Why requests should not come here now."""
+        if self.watch.sight.seen_at is None:
+            return "what is watched has not been seen yet: " + "; ".join(self.watch.sight.problems)
+        try:
+            self.triggers.counts()
+        except MlopsError as error:
+            return error.message
+        return None
+
+    # --- what it does by itself -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.watch.look()
+        for name, act, seconds, waits in (
+            ("look", self._look, LOOK_SECONDS[self.options.watch], False),
+            ("evaluate", self._evaluate, self.options.evaluate_every.total_seconds(), True),
+            ("dispatch", self._dispatch, TICK_SECONDS, False),
+            ("schedules", self._ask_schedules, SCHEDULE_SECONDS, False),
+            ("new data", self._ask_data, NEW_DATA_SECONDS, True),
+            ("let go", self._let_go, LET_GO_SECONDS, True),
+        ):
+            thread = threading.Thread(target=self._again_and_again, args=(act, seconds, waits), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """Does not wait for evaluations: what is half judged is given up, and nothing of it is kept."""
+        self._stopping.set()
+        end = time.monotonic() + LEAVE_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        self.store.close()
+
+    def _again_and_again(self, act: Callable[[], None], seconds: float, waits: bool) -> None:
+        """`waits`: what costs much is not done while everything starts."""
+        told = ""
+        if waits:
+            self._stopping.wait(seconds)
+        while not self._stopping.is_set():
+            try:
+                act()
+                told = ""
+            except MlopsError as error:
+                if error.message != told:  # what lasts is told once
+                    told = error.message
+                    log(f"{threading.current_thread().name}: {told}")
+            except Exception:  # noqa: BLE001 - a fault in one duty must not end it, nor the others
+                traceback.print_exc()
+            self._stopping.wait(seconds)
+
+    def _look(self) -> None:
+        self.watch.look()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Once the database answers."""
+        if not self._is_prepared:
+            self.triggers.make()
+            self.rounds.show_last(self.watch.sight)
+            self._is_prepared = True
+
+    def _see(self, sight: Sight) -> None:
+        self._shown.show([model.watched for model in sight.models])
+        self._assessed.keep_only(model.place for model in sight.models if model.release)
+
+    def _evaluate(self) -> None:
+        for problem in self.rounds.hold(self.watch.sight, utc_now()).problems:
+            log(f"evaluate: {problem}")
+
+    def _dispatch(self) -> None:
+        self._prepare()
+        for record in self.dispatcher.tick():
+            log(f"run: {record.usecase} in {record.environment}, {record.sentence}")
+
+    def _act_on(self, model: Model, assessments: list[Assessment]) -> None:
+        if "assessments" in self.options.act_on:
+            act_on(self.dispatcher, model.usecase, assessments)
+
+    def _ask_schedules(self) -> None:
+        if "schedule" in self.options.act_on:
+            for model in self._trained_for():
+                act_on_schedule(self.dispatcher, self.triggers, model.usecase, model.environment, utc_now())
+
+    def _ask_data(self) -> None:
+        if "new-data" in self.options.act_on:
+            for model in self._trained_for():
+                act_on_new_data(self.dispatcher, self.triggers, model.usecase, model.environment, self._fingerprint)
+
+    def _trained_for(self) -> list[Model]:
+        """Models that runs release to by themselves: production takes what staging has run."""
+        return [model for model in self.watch.sight.models if model.release and model.environment != "production"]
+
+    def _fingerprint(self, usecase: UseCase) -> str:
+        return fingerprint_of(self.settings.root, usecase)
+
+    def _let_go(self) -> None:
+        for usecase in {model.usecase.name: model.usecase for model in self.watch.sight.models}.values():
+            while not self._stopping.is_set() and not let_go(self.store, usecase, utc_now()).is_complete:
+                pass
+
+    def _rules_of_retraining(self, usecase: str, environment: str) -> Retrain | None:
+        model = self.watch.sight.model(usecase, environment)
+        return model.usecase.retrain if model else None
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def log(text: str) -> None:
+    """To the log of whoever started the monitor."""
+    print(f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {text}", file=sys.stderr, flush=True)
