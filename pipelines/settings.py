@@ -20,6 +20,8 @@ Everything has an embedded default under the state folder and can be set by an e
     MLOPS_MONITOR_URL   the monitor, where predictions and labels go (default: none)
     MLOPS_MONITOR_TOKEN what it lets in with
     MLOPS_PUBLISH_LATER 1: steps leave it to the runner to publish their records to MLflow
+    MLOPS_STEPS_APART   1: each step is a container of its own, whose disk goes with it
+    MLOPS_CODE          the commit that this code was built from, where there is no checkout to ask (default: none)
 
     MLOPS_GITHUB_REPOSITORY  owner/name, where production is released by pull request (default: that of MLOPS_REMOTE)
     MLOPS_GITHUB_API    of a GitHub Enterprise server (default: github.com's)
@@ -64,6 +66,8 @@ class Settings:
     remote: str
     branch: str
     publish_later: bool = False
+    steps_apart: bool = False
+    code: str = ""
     images: str = ""
     base_image: str = ""
     github_repository: str = ""
@@ -100,6 +104,8 @@ class Settings:
             remote=env.get("MLOPS_REMOTE", str(home / "origin.git")),
             branch=env.get("MLOPS_BRANCH", "main"),
             publish_later=env.get("MLOPS_PUBLISH_LATER", "") == "1",
+            steps_apart=env.get("MLOPS_STEPS_APART", "") == "1",
+            code=env.get("MLOPS_CODE", ""),
             github_repository=env.get("MLOPS_GITHUB_REPOSITORY", ""),
             github_api=env.get("MLOPS_GITHUB_API", ""),
             store=env.get("MLOPS_STORE", f"sqlite:///{home / 'monitor.db'}"),

@@ -10,9 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.apart import require_shared_stores
 from pipelines.documents import Document
 from pipelines.errors import MlopsError
 from pipelines.request import RunRequest
+from pipelines.runs import RUN
 from pipelines.settings import Settings
 from pipelines.training.tracking import Journal, Record, TrackingUnavailable, publish
 from pipelines.usecase import UseCase, load_usecase
@@ -89,11 +91,15 @@ def stepping(name: str, request: Mapping[str, Any]) -> Iterator[Step]:
     """Run a step's function inside this: it begins, its work or its failure is journalled and published."""
     settings = Settings.load()
     asked = RunRequest.model_validate(request)
+    if settings.code:  # what runs here, whatever the one who asked has before him
+        asked = asked.model_copy(update={"code": settings.code})
     journal = Journal(settings.runs / asked.run_id)
     started = time.time()
     journal.append(Record(step=name, event="started", time=started))
     step = None
     try:
+        if settings.steps_apart:
+            require_shared_stores(settings)
         usecase = load_usecase(settings.root, asked.usecase, asked.environment)
         step = Step(name=name, settings=settings, request=asked, usecase=usecase, started=started)
         yield step
@@ -103,12 +109,29 @@ def stepping(name: str, request: Mapping[str, Any]) -> Iterator[Step]:
         journal.append(Record(step=name, event="failed", time=now, seconds=now - started, **known))
         if step and not settings.publish_later:
             with contextlib.suppress(TrackingUnavailable):
-                step.publish()
+                _publish_apart(step, journal, "FAILED")
         raise
     now = time.time()
     journal.append(Record(step=name, event="finished", time=now, seconds=now - started, **step.remembered))
     if not settings.publish_later:
-        step.publish()
+        _publish_apart(step, journal, "FINISHED" if _ends_the_run(step) else None)
+
+
+def _publish_apart(step: Step, journal: Journal, status: str | None) -> None:
+    """No runner shares this disk: what happened goes to MLflow now, and whoever ends the run closes it there."""
+    from pipelines.training.shared_journal import share
+
+    if status:
+        journal.append(Record(step=RUN, event="run", time=time.time(), tags={"status": status}))
+    mlflow_run = step.publish()
+    if step.settings.steps_apart:
+        share(step.run_folder, step.name, step.settings.tracking_uri, mlflow_run)
+
+
+def _ends_the_run(step: Step) -> bool:
+    """The release does, and the gate where it lets nothing through."""
+    rejected = step.name == "gate" and step.remembered.get("tags", {}).get("gate") == "rejected"
+    return step.name == "release" or rejected
 
 
 def _told(error: Exception, step: Step | None) -> str:

@@ -8,6 +8,7 @@ Git is the truth about what is released; the aliases mirror it for people and to
 """
 
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -121,8 +122,11 @@ def _create_version(
     client: "MlflowClient", run: str, name: str, model: Path, signature: Signature, tags: dict[str, str]
 ) -> str:
     """The files are whole in the run before the version exists, so a version never points at half a model."""
-    _make_loadable(model, signature)
-    client.log_artifacts(run, str(model), MODEL_ARTIFACT)
+    with tempfile.TemporaryDirectory(prefix="registering-") as scratch:
+        # A copy: what a step is given stays as it was, for it is what later steps are given too.
+        loadable = Path(shutil.copytree(model, Path(scratch) / "model"))
+        _make_loadable(loadable, signature)
+        client.log_artifacts(run, str(loadable), MODEL_ARTIFACT)
     if not any(known.name == name for known in client.search_registered_models(f"name = '{name}'")):
         client.create_registered_model(name, description=f"Released by commits to apps/{name}/*/release.yaml")
     source = f"{client.get_run(run).info.artifact_uri}/{MODEL_ARTIFACT}"
