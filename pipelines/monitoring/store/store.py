@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pipelines.monitoring.store import assessments, labels, predictions, reading, retention, schema
+from pipelines.monitoring.store import assessments, glance, labels, predictions, reading, retention, schema
 from pipelines.monitoring.store.database import Database
 from pipelines.monitoring.store.rows import Counts, Expired, Kept, Labelled, LabelRow, Loss, Origin, PredictionRow
 
@@ -112,6 +112,35 @@ class Store:
         """The newest first; `Assessment.model_validate` reads each."""
         with self.database.reading() as connection:
             return assessments.read_assessments(connection, usecase, environment, kind, limit)
+
+    # --- all models at a glance -------------------------------------------------------------------------------
+
+    def newest_assessments(self, places: Sequence[glance.Place]) -> list[dict[str, Any]]:
+        """The newest of each kind, of every use case and environment that is named."""
+        with self.database.reading() as connection:
+            return glance.read_newest(connection, places)
+
+    def first_assessment(self, places: Sequence[glance.Place], since: datetime) -> datetime | None:
+        """When the first of them was made, of those that are not older than `since`."""
+        with self.database.reading() as connection:
+            return glance.read_first(connection, places, since)
+
+    def assessed_values(
+        self, places: Sequence[glance.Place], kinds: Sequence[str], moments: Sequence[datetime]
+    ) -> dict[tuple[str, str, str], list[float | None]]:
+        """Of each kind the last value after each moment and not after the next one; None where there is none."""
+        with self.database.reading() as connection:
+            return glance.read_values(connection, places, kinds, moments)
+
+    def assessed_over_time(self, place: glance.Place, moments: Sequence[datetime]) -> list[dict[str, Any]]:
+        """Of each kind the newest assessment after each moment and not after the next one, by time."""
+        with self.database.reading() as connection:
+            return glance.read_trend(connection, place, moments)
+
+    def last_predictions(self, places: Sequence[glance.Place]) -> dict[glance.Place, datetime]:
+        """When each model answered last, as far as it was recorded."""
+        with self.database.reading() as connection:
+            return glance.read_last_predicted(connection, places)
 
     # --- letting go -------------------------------------------------------------------------------------------
 
