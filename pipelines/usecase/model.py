@@ -30,6 +30,7 @@ from pipelines.usecase.data import (
 )
 from pipelines.usecase.evaluation import Evaluation, Gate
 from pipelines.usecase.operation import Drift, Monitoring, Quality, Retrain, Serving
+from pipelines.usecase.pipeline import Pipeline, require_own_names
 from pipelines.usecase.strict import NAME_PATTERN, EntryPoint, Misfit, Param, Strict, Words, did_you_mean
 
 __all__ = [
@@ -166,6 +167,7 @@ class UseCase(Strict):
     task: Task = Field(description="What kind of answer the model gives.", examples=["classification"])
     data: Data = Field(description="The rows it learns from.")
     training: Training = Field(description="How it is trained.")
+    pipeline: Pipeline = Field(default=Pipeline(), description="What its steps need in a cluster.")
     evaluation: Evaluation = Field(description="How a candidate is scored, and what it must pass to be released.")
     serving: Serving = Field(default=Serving(), description="The size of its server.")
     monitoring: Monitoring = Field(default=Monitoring(), description="What is watched while it serves.")
@@ -224,6 +226,11 @@ class UseCase(Strict):
                     "columns",
                     name,
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _secrets_have_names_of_their_own(self) -> "UseCase":
+        require_own_names(list(self.pipeline.secrets))
         return self
 
     @model_validator(mode="after")

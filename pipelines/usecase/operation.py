@@ -119,6 +119,11 @@ class Retrain(Strict):
     schedule: str | None = Field(
         default=None, description="Cron: minute, hour, day, month, weekday, in UTC.", examples=["0 3 * * 1"]
     )
+    suspended: bool = Field(
+        default=False,
+        description="Keep the schedule, but start no run by it; for one environment's overrides.",
+        examples=[True],
+    )
     on: list[Literal["drift", "quality", "missing-labels", "new-data"]] = Field(
         default=[], description="What sets off a run.", examples=[["drift", "new-data"]]
     )

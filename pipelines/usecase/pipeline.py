@@ -1,0 +1,91 @@
+"""`pipeline`: what the steps need where an orchestrator gives each one a container of its own."""
+
+from datetime import timedelta
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from pipelines.usecase.durations import PositiveDuration
+from pipelines.usecase.strict import CPU_PATTERN, MEMORY_PATTERN, NAME_PATTERN, Misfit, Strict
+
+StepName = Literal["snapshot", "validate", "train", "evaluate", "gate", "register", "package", "release"]
+STEPS: tuple[StepName, ...] = get_args(StepName)
+
+Retries = Annotated[int, Field(ge=0, le=10)]
+Gpus = Annotated[int, Field(ge=0, le=16)]
+PoolName = Annotated[str, Field(pattern=NAME_PATTERN)]
+
+
+class StepNeeds(Strict):
+    """Where one step needs something else than the others. What is left out is as in `pipeline`."""
+
+    cpu: str | None = Field(default=None, pattern=CPU_PATTERN, description="Its cores.", examples=["4"])
+    memory: str | None = Field(default=None, pattern=MEMORY_PATTERN, description="Its memory.", examples=["8Gi"])
+    gpus: Gpus | None = Field(default=None, description="Its GPUs.", examples=[1])
+    timeout: PositiveDuration | None = Field(
+        default=None, description="After this it is stopped and has failed.", examples=["6h"]
+    )
+    retries: Retries | None = Field(default=None, description="How often it is tried again.", examples=[0])
+    pool: PoolName | None = Field(default=None, description="The node pool it runs in.", examples=["training"])
+
+
+class SecretKey(Strict):
+    """One value of a Secret in the pipelines' namespace."""
+
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", description="The Secret.", examples=["warehouse"])
+    key: str = Field(pattern=r"^[A-Za-z0-9._-]+$", description="The key in it.", examples=["password"])
+
+
+class Pipeline(Strict):
+    """What each step's container is given: the embedded runner has no containers and passes all of this over."""
+
+    image: str | None = Field(
+        default=None,
+        pattern=NAME_PATTERN,
+        description="Which of a cluster's pipeline images: `tensorflow` is its PIPELINE_IMAGE_TENSORFLOW. "
+        "Left out, PIPELINE_IMAGE.",
+        examples=["tensorflow"],
+    )
+    cpu: str = Field(default="500m", pattern=CPU_PATTERN, description="Cores of each step.", examples=["500m"])
+    memory: str = Field(default="2Gi", pattern=MEMORY_PATTERN, description="Memory of each step.", examples=["2Gi"])
+    gpus: Gpus = Field(default=0, description="GPUs of each step.", examples=[0])
+    timeout: PositiveDuration = Field(
+        default=timedelta(hours=2), description="After this a step is stopped and has failed.", examples=["2h"]
+    )
+    retries: Retries = Field(
+        default=2, description="How often a step is tried again, with growing pauses.", examples=[2]
+    )
+    pool: PoolName | None = Field(
+        default=None,
+        description="The node pool that steps run in, tainted or not. Left out, wherever there is room.",
+        examples=["training"],
+    )
+    steps: dict[StepName, StepNeeds] = Field(
+        default={},
+        description="Steps that need something else.",
+        examples=[{"train": {"cpu": "4", "memory": "8Gi", "pool": "training"}}],
+    )
+    secrets: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")], SecretKey] = Field(
+        default={},
+        description="Environment variables of the step that loads the data, and of no other, such as a database's "
+        "password that `data.source.url` names.",
+        examples=[{"WAREHOUSE_PASSWORD": {"name": "warehouse", "key": "password"}}],
+    )
+
+    def needs_of(self, step: StepName) -> "Pipeline":
+        """What one step needs, all of it said."""
+        own = self.steps.get(step)
+        if own is None:
+            return self
+        return self.model_copy(update=own.model_dump(exclude_none=True, exclude={"timeout"}) | _timeout(own))
+
+
+def _timeout(own: StepNeeds) -> dict[str, timedelta]:
+    return {"timeout": own.timeout} if own.timeout else {}
+
+
+def require_own_names(names: list[str]) -> None:
+    """The framework's own variables are not for a use case to set."""
+    for name in names:
+        if name.startswith("MLOPS_"):
+            raise Misfit(f"{name} is a setting of the pipeline itself; take another name", "pipeline", "secrets", name)
