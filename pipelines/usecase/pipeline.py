@@ -1,12 +1,13 @@
 """`pipeline`: what the steps need where an orchestrator gives each one a container of its own."""
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
 from pipelines.usecase.durations import PositiveDuration
-from pipelines.usecase.strict import CPU_PATTERN, MEMORY_PATTERN, NAME_PATTERN, Misfit, Strict
+from pipelines.usecase.strict import CPU_PATTERN, MEMORY_PATTERN, NAME_PATTERN, Misfit, Strict, Words
 
 StepName = Literal["snapshot", "validate", "train", "evaluate", "gate", "register", "package", "release"]
 STEPS: tuple[StepName, ...] = get_args(StepName)
@@ -42,8 +43,7 @@ class Pipeline(Strict):
     image: str | None = Field(
         default=None,
         pattern=NAME_PATTERN,
-        description="Which of a cluster's pipeline images: `tensorflow` is its PIPELINE_IMAGE_TENSORFLOW. "
-        "Left out, PIPELINE_IMAGE.",
+        description="Which of the images in `clusters/<environment>/pipelines/images.yaml`; left out, `default`.",
         examples=["tensorflow"],
     )
     cpu: str = Field(default="500m", pattern=CPU_PATTERN, description="Cores of each step.", examples=["500m"])
@@ -65,7 +65,7 @@ class Pipeline(Strict):
         description="Steps that need something else.",
         examples=[{"train": {"cpu": "4", "memory": "8Gi", "pool": "training"}}],
     )
-    secrets: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")], SecretKey] = Field(
+    secrets: dict[Words, SecretKey] = Field(
         default={},
         description="Environment variables of the step that loads the data, and of no other, such as a database's "
         "password that `data.source.url` names.",
@@ -87,5 +87,8 @@ def _timeout(own: StepNeeds) -> dict[str, timedelta]:
 def require_own_names(names: list[str]) -> None:
     """The framework's own variables are not for a use case to set."""
     for name in names:
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+            wanted = "an environment variable is capital letters, digits and underscores"
+            raise Misfit(f"{name!r} cannot be one; {wanted}", "pipeline", "secrets", name)
         if name.startswith("MLOPS_"):
             raise Misfit(f"{name} is a setting of the pipeline itself; take another name", "pipeline", "secrets", name)
