@@ -2,6 +2,7 @@
 
     apps/<use case>/<environment>/settings.yaml     the numbers of usecase.yaml with that environment's overrides
     clusters/<environment>/models/<use case>.yaml   how Flux applies the model, for every line that names it
+    apps/<use case>/<environment>/pipeline*/        the pipeline, for clusters that run some (pipelines.compiling.files)
 
 The other files of a use case are made once, by `mlops new`, and then belong to whoever owns it.
 """
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.compiling.files import pipeline_files, runs_pipelines
 from pipelines.documents import write_atomically
 from pipelines.gitops.settings import SETTINGS_FILE, ServerSettings
 from pipelines.settings import ENVIRONMENTS
@@ -53,6 +55,10 @@ def rendered_files(root: Path) -> Iterator[RenderedFile]:
     for environment in ENVIRONMENTS:
         for name in deployed_models(root, environment):
             yield _model(name, environment)
+        if runs_pipelines(root, environment):
+            known = [name for name in deployed_models(root, environment) if name in usecase_names(root)]
+            for path, text in pipeline_files(root, environment, known):
+                yield RenderedFile(path, text)
 
 
 def deployed_models(root: Path, environment: str) -> list[str]:

@@ -60,7 +60,8 @@ ALLOWED = {
         "monitoring",
         "monitor",
     },
-    "gitops": {"errors", "documents", "usecase", "settings", "release", "gitops"},
+    "compiling": {"errors", "usecase", "images", "pipeline", "compiling"},
+    "gitops": {"errors", "documents", "usecase", "settings", "release", "compiling", "gitops"},
     "vertex": {"errors", "documents", "usecase", "settings", "request", "release", "vertex"},
 }
 

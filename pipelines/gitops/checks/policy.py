@@ -17,7 +17,7 @@ WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
 def check(tree: Tree, report: Report) -> None:
     for cluster in tree.clusters:
         for applied, manifest in cluster.objects():
-            is_model = (applied.path or "").startswith("apps/")
+            is_model = (applied.path or "").startswith("apps/") and manifest.get("kind") != "CronJob"
             for problem in (*_object(manifest), *(_model(manifest) if is_model else ())):
                 report.find(tree.place(cluster, applied, manifest), f"{title(manifest)}: {problem}")
     _secret_files(tree, report)

@@ -20,5 +20,5 @@ def check(tree: Tree, report: Report) -> None:
 
 def _files(folder: Path) -> set[str]:
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    # Which models a cluster runs, and which secrets it needs, is its own choice.
-    return {name for name in names if not name.startswith(("models/", "secrets/"))} - ONLY_LOCAL
+    # Which models a cluster runs, whether it trains them, and which secrets it needs, is its own choice.
+    return {name for name in names if not name.startswith(("models/", "pipelines/", "secrets/"))} - ONLY_LOCAL
