@@ -15,15 +15,19 @@ from pipelines.settings import Settings
     "--port", type=click.IntRange(1, 65535), help="First port of the model servers (default 8600, or the next free)."
 )
 @click.option("--mlflow", is_flag=True, help="Also start MLflow's web page.")
+@click.option(
+    "--monitor/--no-monitor", default=True, help="Record and watch what models answer, retrain (default: yes)."
+)
 @click.pass_obj
-def up(context: Context, port: int | None, mlflow: bool) -> None:
-    """Start the embedded platform, which serves what is released.
+def up(context: Context, port: int | None, mlflow: bool, monitor: bool) -> None:
+    """Start the embedded platform, which serves and watches what is released.
 
-    A bare Git origin, the reconciler that follows it, and one server per released model. Again and again is fine.
+    A bare Git origin, the reconciler that follows it, one server per released model, and the monitor with its page.
+    Again and again is fine.
     """
     from pipelines.embedded.platform import up as start_platform
 
-    status = start_platform(context.settings, port=port, mlflow_ui=mlflow)
+    status = start_platform(context.settings, port=port, mlflow_ui=mlflow, monitor=monitor)
     _print_status(context.settings, status)
 
 
@@ -86,6 +90,8 @@ def _print_status(settings: Settings, status: Any) -> None:
         console.print(table("models", ["use case", "environment", "bento", "state", "commit", "url", "problem"], rows))
     elif status.running:
         console.print("no model is released yet: `mlops run NAME` trains and releases one")
+    if status.monitor:
+        console.print(f"what models do: {status.monitor}")
     if status.mlflow:
         console.print(f"MLflow at {status.mlflow}")
     for problem in status.problems:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.embedded.control import RECONCILER, Supervisor
+from pipelines.embedded.monitor import choose_url, read_token, start_monitor
 from pipelines.embedded.origin import ensure_origin
 from pipelines.embedded.ports import HOST, Ports, holder, holders, is_free
 from pipelines.embedded.processes import ProcessBook, end, tail
@@ -53,10 +54,11 @@ class PortsInUse(MlopsError):
     """Other ports were asked for while models are served."""
 
 
-def up(settings: Settings, port: int | None = None, mlflow_ui: bool = False) -> PlatformStatus:
+def up(settings: Settings, port: int | None = None, mlflow_ui: bool = False, monitor: bool = False) -> PlatformStatus:
     """Start what does not run yet, and wait until what is released is served again, or known not to be.
 
-    `port` is the first port of the model servers. Without it 8600, or the next that is free.
+    `port` is the first port of the model servers. Without it 8600, or the next that is free. With `monitor`, what the
+    servers answer is recorded, watched, and set right by new runs.
     """
     home = settings.home
     _require_writable(home)
@@ -67,11 +69,13 @@ def up(settings: Settings, port: int | None = None, mlflow_ui: bool = False) -> 
     if port is not None:
         _choose_port(home, port, running)
     if not running:
-        spawned = _spawn_supervisor(settings)
+        spawned = _spawn_supervisor(settings, _recording(settings) if monitor else {})
         _await(lambda: _reconciles(supervisor), home, spawned)
     _await(lambda: ReconcilerState.of(home).commit is not None or bool(ReconcilerState.of(home).problems), home)
     if mlflow_ui:
         _start_mlflow(settings, supervisor)
+    if monitor and not settings.monitor:
+        start_monitor(settings, supervisor)
     _await_settled(home)
     return status(settings)
 
@@ -118,11 +122,19 @@ def _choose_port(home: Path, port: int, running: bool) -> None:
     ports.set_base(port)
 
 
-def _spawn_supervisor(settings: Settings) -> "subprocess.Popen[bytes]":
+def _recording(settings: Settings) -> dict[str, str]:
+    """Where servers send what they answer: the platform's own monitor, unless MLOPS_MONITOR_URL names another."""
+    if settings.monitor:
+        return {}
+    return {"MLOPS_MONITOR_URL": choose_url(settings.home), "MLOPS_MONITOR_TOKEN": read_token(settings.home)}
+
+
+def _spawn_supervisor(settings: Settings, recording: dict[str, str]) -> "subprocess.Popen[bytes]":
     """Detached from this terminal and its pipes, so that `mlops up | tee` ends when mlops does."""
     packages = Path(__file__).parents[2]
     environment = {
         **os.environ,
+        **recording,
         "MLOPS_ROOT": str(settings.root),
         "MLOPS_HOME": str(settings.home),
         "MLOPS_ENVIRONMENT": settings.environment,

@@ -239,7 +239,7 @@ class Reconciler:
 
     def _close_unused(self, servers: dict[str, Watched]) -> None:
         """A port is closed when nothing is released behind it and its last server has gone."""
-        for socket in self.supervisor.sockets():
+        for socket in filter(_is_target, self.supervisor.sockets()):
             target = _target_of(f"{socket}.x.000000")
             if target not in (self.wanted or {}) and not any(name.startswith(f"{socket}.") for name in servers):
                 self.supervisor.close(socket)
@@ -286,6 +286,10 @@ class Reconciler:
             if told.model_dump(exclude={"seen_at"}) != self.state.model_dump(exclude={"seen_at"}):
                 self.state = told
                 told.write(self.settings.home / RECONCILER_FILE)
+
+
+def _is_target(socket: str) -> bool:
+    return SERVER_NAME.match(f"{socket}.x.000000") is not None
 
 
 def _target_of(server: str) -> Target:

@@ -6,6 +6,7 @@ from typing import Literal
 from pipelines.documents import Document
 from pipelines.embedded.control import RECONCILER, Supervisor, Watched
 from pipelines.embedded.head import commit_of
+from pipelines.embedded.monitor import MONITOR, url_file
 from pipelines.embedded.records import SERVED, Deployed, Failure, ReconcilerState, RunFiles, Target, run_folder
 from pipelines.errors import MlopsError
 from pipelines.release.releases import open_releases
@@ -45,6 +46,7 @@ class PlatformStatus(Document):
     commit: str | None = None
     models: list[ModelStatus] = []
     mlflow: str | None = None
+    monitor: str | None = None
     problems: list[str] = []
 
 
@@ -61,9 +63,10 @@ def platform_status(settings: Settings) -> PlatformStatus:
         watched = supervisor.watched()
     except MlopsError as error:
         watched, problems = {}, [*problems, error.message]
-    reconciler = watched.get(RECONCILER)
-    if reconciler is not None and reconciler.crashes > 1:
-        problems.append(f"the reconciler crashed {reconciler.crashes} times; log: {home / 'logs' / 'reconciler.log'}")
+    for name in (RECONCILER, MONITOR):
+        process = watched.get(name)
+        if process is not None and process.crashes > 1:
+            problems.append(f"the {name} crashed {process.crashes} times; log: {home / 'logs' / name}.log")
     mlflow = watched.get(MLFLOW)
     url = (home / "mlflow.url").read_text(encoding="utf-8") if mlflow and not mlflow.stopped else None
     return PlatformStatus(
@@ -72,8 +75,15 @@ def platform_status(settings: Settings) -> PlatformStatus:
         commit=told.commit,
         models=_models(RunFiles(run_folder(home)), told, watched),
         mlflow=url,
+        monitor=_address(home, watched),
         problems=problems,
     )
+
+
+def _address(home: Path, watched: dict[str, Watched]) -> str | None:
+    """Where the monitor listens, if it runs."""
+    monitor = watched.get(MONITOR)
+    return url_file(home).read_text(encoding="utf-8").strip() if monitor and not monitor.stopped else None
 
 
 def _at_rest(settings: Settings) -> PlatformStatus:

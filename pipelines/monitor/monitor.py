@@ -205,7 +205,10 @@ class Monitor:
 
     def _rules_of_retraining(self, usecase: str, environment: str) -> Retrain | None:
         model = self.watch.sight.model(usecase, environment)
-        return model.usecase.retrain if model else None
+        if model is None:
+            return None
+        rules, longest = model.usecase.retrain, self.options.longest_cooldown
+        return rules if longest is None else rules.model_copy(update={"cooldown": min(rules.cooldown, longest)})
 
 
 def utc_now() -> datetime:

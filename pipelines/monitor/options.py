@@ -6,6 +6,7 @@ MLOPS_ACT_ON          what starts runs beside requests: assessments, schedule, n
                       Where Alertmanager tells the monitor what lasts, assessments are left out; where schedules are
                       CronJobs, schedules are
 MLOPS_RUNS_AT_ONCE    of different use cases (default: 1)
+MLOPS_LONGEST_COOLDOWN  shortens every retrain.cooldown to this, to try things out (default: none)
 MLOPS_MLFLOW_URL      where people find MLflow     } only for links
 MLOPS_GRAFANA_URL     where people find Grafana    }
 """
@@ -36,6 +37,7 @@ class Options:
     evaluate_every: timedelta = timedelta(minutes=5)
     act_on: tuple[Cause, ...] = CAUSES
     runs_at_once: int = 1
+    longest_cooldown: timedelta | None = None
     mlflow: str = ""
     grafana: str = ""
 
@@ -43,11 +45,13 @@ class Options:
     def load(cls, environ: Mapping[str, str] | None = None) -> "Options":
         """Raises OptionWrong."""
         env = os.environ if environ is None else environ
+        cooldown = env.get("MLOPS_LONGEST_COOLDOWN", "")
         return cls(
             watch=_watch(env.get("MLOPS_WATCH", "git")),
             evaluate_every=_duration("MLOPS_EVALUATE_EVERY", env.get("MLOPS_EVALUATE_EVERY", "5m")),
             act_on=_causes(env.get("MLOPS_ACT_ON", ",".join(CAUSES))),
             runs_at_once=_count("MLOPS_RUNS_AT_ONCE", env.get("MLOPS_RUNS_AT_ONCE", "1")),
+            longest_cooldown=_duration("MLOPS_LONGEST_COOLDOWN", cooldown) if cooldown else None,
             mlflow=env.get("MLOPS_MLFLOW_URL", "").rstrip("/"),
             grafana=env.get("MLOPS_GRAFANA_URL", "").rstrip("/"),
         )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipelines.monitoring.triggers import RunOutcome, TriggerRecord
+from pipelines.replay import replay_day
 from pipelines.runs import Run, RunNotFound, is_locked, list_runs, lock_path, read_run
 from pipelines.settings import Settings
 
@@ -58,7 +59,7 @@ class LocalRunner:
         _tidy(log.parent)
         with log.open("xb") as output:
             child = subprocess.Popen(
-                command(record),
+                command(record, replay_day(self.settings.home)),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -122,10 +123,12 @@ class _Ending:
         return None if run.outcome == "running" else True
 
 
-def command(record: TriggerRecord) -> list[str]:
+def command(record: TriggerRecord, as_of: datetime | None = None) -> list[str]:
     """What is run: production is never released to directly, so its cause trains what staging gets first."""
     environment = "staging" if record.environment == "production" else record.environment
     asked = ["--environment", environment, "--reason", record.sentence, "--no-wait"]
+    if as_of:
+        asked += ["--as-of", f"{as_of:%Y-%m-%d}"]
     return [sys.executable, "-m", "pipelines.cli", "run", record.usecase, *asked]
 
 

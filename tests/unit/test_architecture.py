@@ -54,6 +54,7 @@ ALLOWED = {
         "usecase",
         "evaluation",
         "data",
+        "training",
         "release",
         "runs",
         "embedded",
