@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipelines.compiling.compiled import Compiled
-from pipelines.compiling.pods import BUCKET_SECRET, SETTINGS, USER
+from pipelines.compiling.pods import BUCKET, SETTINGS, USER
 from pipelines.usecase import UseCase
 
 NAMESPACE = "kubeflow"
@@ -56,7 +56,7 @@ def schedule(usecase: UseCase, environment: str, image: str) -> dict[str, Any] |
         "args": [*command, "--detach"],
         "envFrom": [
             {"configMapRef": {"name": SETTINGS}},
-            {"secretRef": {"name": BUCKET_SECRET, "optional": True}},
+            {"secretRef": {"name": BUCKET, "optional": True}},
         ],
         "env": [{"name": "MLOPS_KUBEFLOW_URL", "value": API_SERVER}],
         "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}},
@@ -65,7 +65,7 @@ def schedule(usecase: UseCase, environment: str, image: str) -> dict[str, Any] |
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - the pod's own
     }
     pod = {
         "restartPolicy": "Never",

@@ -21,10 +21,10 @@ SETTINGS = "mlops-settings"
 STORES = ("MLOPS_TRACKING_URI", "MLOPS_SNAPSHOTS", "MLOPS_REMOTE", "MLOPS_BRANCH", "MLOPS_IMAGES", "MLOPS_BASE_IMAGE")
 NETWORK = ("MLOPS_PLAIN_REGISTRIES", "SSL_CERT_FILE", "AWS_REGION")
 GIT_ACCESS = ("MLOPS_GIT_TOKEN_FILE", "MLOPS_GIT_SSH_KEY", "MLOPS_GIT_KNOWN_HOSTS", "MLOPS_GIT_AUTHOR")
-BUCKET_SECRET = "object-store"
+BUCKET = "object-store"
 BUCKET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "MLFLOW_S3_ENDPOINT_URL")
-GIT_SECRET, GIT_STEPS = "mlops-git", ("evaluate", "register", "package", "release")
-REGISTRY_SECRET, REGISTRY_STEPS = "registry-login", ("evaluate", "package")
+GIT, GIT_STEPS = "mlops-git", ("evaluate", "register", "package", "release")
+LOGIN, REGISTRY_STEPS = "registry-login", ("evaluate", "package")
 MOUNTS = "/var/run/secrets"
 USER = 1034  # as in pipelines/Dockerfile
 POOL_LABEL = "mlops-blueprint/pool"
@@ -70,12 +70,12 @@ def _settings(task: "PipelineTask", step: StepName) -> None:
 def _secrets(task: "PipelineTask", usecase: UseCase, step: StepName) -> None:
     from kfp import kubernetes
 
-    kubernetes.use_secret_as_env(task, BUCKET_SECRET, {name: name for name in BUCKET_KEYS}, optional=True)
+    kubernetes.use_secret_as_env(task, BUCKET, {name: name for name in BUCKET_KEYS}, optional=True)
     if step in GIT_STEPS:
-        kubernetes.use_secret_as_volume(task, GIT_SECRET, f"{MOUNTS}/{GIT_SECRET}", optional=True)
+        kubernetes.use_secret_as_volume(task, GIT, f"{MOUNTS}/{GIT}", optional=True)
     if step in REGISTRY_STEPS:
-        task.set_env_variable("DOCKER_CONFIG", f"{MOUNTS}/{REGISTRY_SECRET}")
-        kubernetes.use_secret_as_volume(task, REGISTRY_SECRET, f"{MOUNTS}/{REGISTRY_SECRET}", optional=True)
+        task.set_env_variable("DOCKER_CONFIG", f"{MOUNTS}/{LOGIN}")
+        kubernetes.use_secret_as_volume(task, LOGIN, f"{MOUNTS}/{LOGIN}", optional=True)
     if step == "snapshot":
         for variable, secret in usecase.pipeline.secrets.items():
             kubernetes.use_secret_as_env(task, secret.name, {secret.key: variable})
