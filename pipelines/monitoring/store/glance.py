@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -96,7 +97,7 @@ def _asked(connection: Connection, places: Sequence[Place], kinds: Sequence[str]
 
 def _steps(moments: Sequence[datetime]) -> CTE:
     columns = (named("step", Integer), named("after", Moment), named("until", Moment))
-    rows = [(number, *span) for number, span in enumerate(zip(moments, moments[1:], strict=False))]
+    rows = [(number, *span) for number, span in enumerate(pairwise(moments))]
     return values(*columns, name="spans").data(rows).cte("steps")
 
 
