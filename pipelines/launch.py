@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from pipelines.console import Timeline
 from pipelines.errors import MlopsError
-from pipelines.request import RunRequest
+from pipelines.request import Runner, RunRequest
+from pipelines.runners.remote import read_remote
 from pipelines.runs import Run, read_run
 from pipelines.settings import Settings
+from pipelines.training.tracking import Record
 from pipelines.usecase import UseCase, load_usecase, usecase_names
 from pipelines.usecase.model import SqlSource
 from pipelines.usecase.strict import did_you_mean
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pipelines.release.registry import Alias
     from pipelines.release.release import Release
     from pipelines.release.releases import Proposal, Rollback
+    from pipelines.runners.remote import Remote
 
 
 class StateNotWritable(MlopsError):
@@ -57,15 +60,62 @@ def prepare(settings: Settings, name: str) -> str:
     return code_version(settings.root)
 
 
-def start(settings: Settings, request: RunRequest, timeline: Timeline) -> Run:
-    """Run the pipeline on this machine and show its steps."""
+def prepare_elsewhere(settings: Settings, name: str) -> str:
+    """Like `prepare` for a run on another machine, whose image says which code it is; this one needs no checkout."""
+    load_usecase(settings.root, name, settings.environment)
+    _require_writable(settings.home)
+    return settings.code or "unknown"
+
+
+def start(settings: Settings, request: RunRequest, timeline: Timeline, runner: Runner = "local") -> Run:
+    """Run the pipeline and show its steps; at the end the result is the same, whoever schedules them."""
+    require_startable(settings, request, runner)
+
+    def tell(record: Record) -> None:
+        timeline.record(request.usecase, record)
+
+    if runner == "kubeflow":
+        from pipelines.runners import kubeflow
+
+        return kubeflow.run(settings, request, tell, may_stop=_stop_there_too)
+    if runner == "vertex":
+        from pipelines.runners import vertex
+
+        return vertex.run(settings, request, tell)
     from pipelines.runners import local
 
-    require_startable(settings, request)
-    return local.run(settings, request, lambda record: timeline.record(request.usecase, record))
+    return local.run(settings, request, tell)
 
 
-def require_startable(settings: Settings, request: RunRequest) -> None:
+def start_detached(settings: Settings, request: RunRequest) -> "Remote":
+    """Start the pipeline in Kubeflow and leave it there."""
+    from pipelines.runners import kubeflow
+
+    require_startable(settings, request, "kubeflow")
+    return kubeflow.start(settings, request)
+
+
+def go_on(settings: Settings, request: RunRequest, timeline: Timeline, runner: Runner = "local") -> Run:
+    """Follow a run that is under way elsewhere; one that was interrupted or has failed is gone on with."""
+    if runner != "kubeflow":
+        return start(settings, request, timeline, runner)
+    from pipelines.runners import kubeflow
+
+    return kubeflow.resume(
+        settings, request, lambda record: timeline.record(request.usecase, record), may_stop=_stop_there_too
+    )
+
+
+def _stop_there_too() -> bool:
+    """On Ctrl-C a person is asked; a program that interrupts means it."""
+    from pipelines.console import is_interactive
+
+    if not is_interactive():
+        return True
+    return input("\nstop the run in Kubeflow too? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def require_startable(settings: Settings, request: RunRequest, runner: Runner = "local") -> None:
     """Refuse a request that this use case cannot fulfil, and a second run beside one that is under way."""
     from pipelines.runners.local import require_free
 
@@ -82,11 +132,16 @@ def require_startable(settings: Settings, request: RunRequest) -> None:
             f"{strangers[0]!r} is no training parameter of {request.usecase}; it has: {', '.join(known) or 'none'}",
             hint=f"they stand under training.params in apps/{request.usecase}/usecase.yaml",
         )
-    require_free(settings, request.usecase)
+    if runner == "local":
+        require_free(settings, request.usecase)
 
 
-def resume_request(settings: Settings, run_id: str, usecase: str, code: str) -> RunRequest:
+def resume_request(settings: Settings, run_id: str, usecase: str, code: str, runner: Runner = "local") -> RunRequest:
     """The request of an earlier run, to go on with it; refused where its record would no longer be true."""
+    if runner == "kubeflow":
+        from pipelines.runners.kubeflow import known_request
+
+        known_request(settings, run_id)
     run = read_run(settings.runs / run_id)
     request = run.request
     again = f"start a new run: `mlops run {usecase}`"
@@ -102,7 +157,12 @@ def resume_request(settings: Settings, run_id: str, usecase: str, code: str) -> 
             f"{run_id} was judged and rejected; resumed, it would come to the same verdict",
             hint=f"`mlops show {run_id}` says why; change what it takes, then {again}",
         )
-    if request.code != code:
+    elsewhere = read_remote(settings.runs / run_id)
+    if elsewhere and elsewhere.runner != runner:
+        raise NotResumable(
+            f"{run_id} is not of this machine: {elsewhere.runner} runs it", hint=f"add `--runner {elsewhere.runner}`"
+        )
+    if runner == "local" and request.code != code:
         raise NotResumable(
             f"the code has changed since {run_id} began: it was {request.code}, now it is {code}",
             hint=f"a release must name the code it came from; {again}",

@@ -2,11 +2,14 @@
 
 import secrets
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import field_validator
 
 from pipelines.documents import Document
+
+Runner = Literal["local", "kubeflow", "vertex"]
+RUNNERS: tuple[Runner, ...] = get_args(Runner)
 
 
 class RunRequest(Document):

@@ -1,6 +1,8 @@
 """Pipeline runs on this machine: what was asked, how far it came, how it ended.
 
 <home>/runs/<run id>/    request.json  journal.jsonl  log.txt  checks/  evaluation/  artifacts/
+
+A run that another machine schedules has the same folder, and remote.json.
 """
 
 import os
@@ -15,6 +17,7 @@ from pipelines.training.tracking import Journal, Record
 
 REQUEST_FILE = "request.json"
 LOG_FILE = "log.txt"
+REMOTE_FILE = "remote.json"
 RUN = "run"
 STEPS = ("snapshot", "validate", "train", "evaluate", "gate", "register", "package", "release")
 
@@ -58,7 +61,7 @@ def read_run(folder: Path) -> Run:
     return Run(
         request=RunRequest.read(request_file),
         folder=folder,
-        outcome=_outcome(folder, finished, failed),
+        outcome=_outcome(folder, records, finished, failed),
         started=datetime.fromtimestamp(start, UTC),
         seconds=_seconds(records),
         steps={name: finished[name].seconds or 0.0 for name in STEPS if name in finished},
@@ -122,7 +125,7 @@ def _seconds(records: list[Record]) -> float:
     return sum(times[-1] - times[0] for times in sessions)
 
 
-def _outcome(folder: Path, finished: dict[str, Record], failed: Record | None) -> Outcome:
+def _outcome(folder: Path, records: list[Record], finished: dict[str, Record], failed: Record | None) -> Outcome:
     if "release" in finished:
         return "released" if finished["release"].tags.get("commit") else "unchanged"
     verdict = finished["gate"].result if "gate" in finished else None
@@ -130,6 +133,8 @@ def _outcome(folder: Path, finished: dict[str, Record], failed: Record | None) -
         return "rejected"
     if failed:
         return "failed"
+    if (folder / REMOTE_FILE).is_file():  # it goes on, whether anybody here follows it or not
+        return "interrupted" if records and (records[-1].step, records[-1].event) == (RUN, "run") else "running"
     owner = _owner(folder)
     return "running" if owner and _is_alive(owner) else "interrupted"
 

@@ -1,6 +1,7 @@
 """What surrounds every step: its settings and request, its record in the journal, its failure told well."""
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -83,7 +84,8 @@ class Step:
     def publish(self) -> str:
         """Bring the run's journal to MLflow; gives the MLflow run's id."""
         artifacts = self.settings.home / "artifacts"
-        return publish(self.run_folder, self.usecase.name, self.settings.tracking_uri, artifacts)
+        inside = os.environ.get("MLFLOW_RUN_ID") if self.settings.steps_apart else None
+        return publish(self.run_folder, self.usecase.name, self.settings.tracking_uri, artifacts, inside)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pipelines.cli.context import Context
 from pipelines.cli.following import await_rollout
 from pipelines.console import Timeline, make_console, outcome_line, table
 from pipelines.errors import MlopsError
+from pipelines.request import RUNNERS, Runner
 from pipelines.settings import ENVIRONMENTS
 
 REJECTED = 3
@@ -37,6 +38,16 @@ REJECTED = 3
 )
 @click.option("--force", is_flag=True, help="Release again what was rolled back.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the rollout.")
+@click.option(
+    "--runner",
+    type=click.Choice(RUNNERS),
+    default="local",
+    envvar="MLOPS_RUNNER",
+    show_default=True,
+    show_envvar=True,
+    help="Who schedules the steps: this machine, or Kubeflow Pipelines with what Flux has delivered there.",
+)
+@click.option("--detach", is_flag=True, help="With --runner kubeflow: start the run and leave it there.")
 @click.pass_obj
 def run(  # noqa: PLR0913, PLR0917 - one parameter an option
     context: Context,
@@ -50,21 +61,34 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
     replace_champion: bool,
     force: bool,
     no_wait: bool,
+    runner: Runner,
+    detach: bool,
 ) -> None:
     """Run NAME's pipeline: train, judge and, if good enough, release.
 
     Exit status: 0 released or unchanged, 3 rejected by the gate, 1 failed.
     """
-    from pipelines.launch import prepare, require_startable, resume_request, start
+    from pipelines.launch import (
+        go_on,
+        prepare,
+        prepare_elsewhere,
+        require_startable,
+        resume_request,
+        start,
+        start_detached,
+    )
     from pipelines.request import RunRequest, new_run_id
 
     settings = context.settings
     if environment:
         settings = replace(settings, environment=environment)
-    code = prepare(settings, name)
+    if detach and runner == "local":
+        raise click.UsageError("--detach leaves a run to Kubeflow; add --runner kubeflow")
+    code = prepare(settings, name) if runner == "local" else prepare_elsewhere(settings, name)
+    timeline = Timeline(make_console())
     if resume:
         _refuse_other_options()
-        request = resume_request(settings, resume, name, code)
+        request = resume_request(settings, resume, name, code, runner)
     else:
         request = RunRequest(
             usecase=name,
@@ -78,20 +102,25 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
             replace_champion=replace_champion,
             force=force,
         )
-    require_startable(settings, request)
-    timeline = Timeline(make_console())
+    require_startable(settings, request, runner)
     known = f" as of {request.as_of:%Y-%m-%d}" if request.as_of else ""
     timeline.say(f"run {request.run_id}{known}")
+    again = f"mlops run {name} --resume {request.run_id}" + ("" if runner == "local" else f" --runner {runner}")
+    if detach:
+        remote = start_detached(settings, request)
+        timeline.say(f"started {remote.pipeline}; `{again}` follows it")
+        timeline.console.print(f"  {remote.page}")
+        return
     try:
-        finished = start(settings, request, timeline)
+        finished = go_on(settings, request, timeline, runner) if resume else start(settings, request, timeline, runner)
     except KeyboardInterrupt:
-        timeline.say(f"stopped; `mlops run {name} --resume {request.run_id}` goes on after the last finished step")
+        timeline.say(f"stopped; `{again}` goes on after the last finished step")
         raise
     timeline.say(outcome_line(finished))
-    if finished.outcome == "released" and not no_wait:
+    if finished.outcome == "released" and not no_wait and runner == "local":
         await_rollout(settings, timeline, name, finished.request.environment, finished.commit or "")
     if finished.outcome == "failed":
-        raise StepFailed(finished.error or "", finished.failed_step or "", finished.folder, name, request.run_id)
+        raise StepFailed(finished.error or "", finished.failed_step or "", finished.folder, name, again)
     if finished.outcome == "rejected":
         timeline.console.print(f"  why: `mlops show {request.run_id}`")
         sys.exit(REJECTED)
@@ -103,7 +132,7 @@ def _refuse_other_options() -> None:
     given = [
         option.opts[0]
         for option in context.command.params
-        if option.name not in ("name", "resume", "no_wait")
+        if option.name not in ("name", "resume", "no_wait", "runner")
         and context.get_parameter_source(option.name or "") == ParameterSource.COMMANDLINE
     ]
     if given:
@@ -113,10 +142,10 @@ def _refuse_other_options() -> None:
 class StepFailed(MlopsError):
     """A step of the run failed."""
 
-    def __init__(self, error: str, step: str, folder: Path, name: str, run_id: str) -> None:
+    def __init__(self, error: str, step: str, folder: Path, name: str, again: str) -> None:
         super().__init__(
             f"{step}: {error}",
-            hint=f"log: {folder / 'log.txt'}; `mlops run {name} --resume {run_id}` goes on with the failed step, "
+            hint=f"log: {folder / 'log.txt'}; `{again}` goes on with the failed step, "
             f"`mlops run {name}` begins anew with changed code",
         )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipelines.errors import MlopsError
 from pipelines.request import RunRequest
-from pipelines.runs import LOG_FILE, REQUEST_FILE, RUN, Run, is_locked, lock_path, read_run
+from pipelines.runs import LOG_FILE, REMOTE_FILE, REQUEST_FILE, RUN, Run, is_locked, lock_path, read_run
 from pipelines.settings import Settings
 from pipelines.training.tracking import Journal, Record, TrackingUnavailable, has_unpublished, publish
 
@@ -154,7 +154,7 @@ class _Publisher(threading.Thread):
     def _publish_all(self) -> None:
         for request_file in sorted(self.settings.runs.glob(f"*/{REQUEST_FILE}")):
             folder = request_file.parent
-            if not has_unpublished(folder):
+            if (folder / REMOTE_FILE).exists() or not has_unpublished(folder):
                 continue
             usecase = RunRequest.read(request_file).usecase
             try:

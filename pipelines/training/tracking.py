@@ -78,17 +78,18 @@ class Published(Document):
     records: int
 
 
-def publish(folder: Path, usecase: str, tracking_uri: str, artifacts: Path) -> str:
+def publish(folder: Path, usecase: str, tracking_uri: str, artifacts: Path, inside: str | None = None) -> str:
     """Bring the journal in `folder` to MLflow, from where the last publisher stopped; gives the MLflow run's id.
 
     `artifacts` is where a new experiment on a local database keeps its files; a server decides by itself.
+    `inside` is the MLflow run that an orchestrator has given this step: its parent is then the run's own.
     """
     from filelock import FileLock
 
     # One publisher at a time on a machine: a fresh SQLite store cannot be set up by two at once.
     with FileLock(folder.parent / ".publish.lock"):
         try:
-            return _publish(folder, usecase, tracking_uri, artifacts)
+            return _publish(folder, usecase, tracking_uri, artifacts, inside)
         except MlopsError:
             raise
         except Exception as error:
@@ -98,12 +99,14 @@ def publish(folder: Path, usecase: str, tracking_uri: str, artifacts: Path) -> s
             ) from error
 
 
-def _publish(folder: Path, usecase: str, tracking_uri: str, artifacts: Path) -> str:
+def _publish(folder: Path, usecase: str, tracking_uri: str, artifacts: Path, inside: str | None) -> str:
     state_file = folder / PUBLISHED_FILE
     client = mlflow_client(tracking_uri)
     state = Published.read(state_file) if state_file.exists() else None
     if state is None:
-        run = _find_or_create_run(client, usecase, folder.name, artifacts)
+        run = (inside and _adopt(client, inside, folder.name)) or _find_or_create_run(
+            client, usecase, folder.name, artifacts
+        )
         state = Published(mlflow_run=run, records=0)
         state.write(state_file)
     for record in Journal(folder).records(state.records):
@@ -125,6 +128,22 @@ def mlflow_client(tracking_uri: str) -> "MlflowClient":
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _adopt(client: "MlflowClient", inside: str, run_id: str) -> str | None:
+    """Kubeflow makes an MLflow run for each run of a pipeline and one below it for each step; ours is the upper one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        given = client.get_run(inside)
+        upper = str(given.data.tags.get("mlflow.parentRunId", inside))
+        client.set_tag(upper, RUN_TAG, run_id)
+        client.set_tag(upper, "mlflow.runName", run_id)
+    except MlflowException as error:
+        if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":  # of another MLflow than ours
+            return None
+        raise
+    return upper
 
 
 def _find_or_create_run(client: "MlflowClient", usecase: str, run_id: str, artifacts: Path) -> str:
