@@ -386,7 +386,7 @@ class FakeVertex:
             return _missing(words["name"])
         if job["state"] == "PIPELINE_STATE_CANCELLING":
             job["state"] = "PIPELINE_STATE_CANCELLED"
-        else:
+        elif job["state"] in ("PIPELINE_STATE_PENDING", "PIPELINE_STATE_RUNNING"):
             self.on_look_at_job(job)
         return 200, _shown("PipelineJob", job)
 

@@ -18,7 +18,7 @@ from tests.pipeline_cases import NAME, Lab, git
 REGISTRY = "europe-west4-docker.pkg.dev/example-ml/models"
 PIPELINES = {
     "bucket": "gs://example-ml-vertex/pipelines",
-    "image": f"{REGISTRY}/pipeline@sha256:{'e' * 64}",
+    "images": {"default": f"{REGISTRY}/pipeline@sha256:{'e' * 64}"},
     "service_account": "vertex@example-ml.iam.gserviceaccount.com",
 }
 CONFIG = {

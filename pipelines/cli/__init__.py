@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pipelines.cli import labels, monitor, platform, releases, runs, tree, usecases
+from pipelines.cli import labels, monitor, platform, releases, runs, tree, usecases, vertex
 from pipelines.cli.context import Context
 from pipelines.console import fail
 from pipelines.errors import MlopsError
@@ -56,5 +56,6 @@ for verb in (
     platform.down,
     platform.status,
     platform.demo,
+    vertex.vertex,
 ):
     main.add_command(verb)

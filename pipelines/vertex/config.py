@@ -44,12 +44,13 @@ class Endpoints(Strict):
 class Pipelines(Strict):
     """Pipelines that run on Vertex AI.
 
-    `variables` are what a step finds its stores by; `secrets` come from Secret Manager when a step starts.
-    `scheduled`: use cases whose retrain.schedule Vertex AI keeps.
+    `images`: what the steps run in, by the names that a use case's pipeline.image may say. `variables` are what a step
+    finds its stores by; `secrets` come from Secret Manager when a step starts. `scheduled`: use cases whose
+    retrain.schedule Vertex AI keeps.
     """
 
     bucket: str = Field(pattern=r"^gs://[a-z0-9][a-z0-9._-]+(/[^/\s]+)*$")
-    image: str = Field(pattern=r"^[a-z0-9.-]+(/[a-z0-9._-]+)+@sha256:[0-9a-f]{64}$")
+    images: dict[str, Annotated[str, Field(pattern=r"^[a-z0-9.-]+(/[a-z0-9._-]+)+@sha256:[0-9a-f]{64}$")]]
     service_account: ServiceAccount
     variables: dict[Variable, str] = Field(default={})
     secrets: dict[Variable, Annotated[str, Field(pattern=SECRET)]] = Field(default={})

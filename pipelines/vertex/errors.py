@@ -69,3 +69,19 @@ class NoMachineFits(MlopsError):
 
 class NotSettling(MlopsError):
     """Step after step was done, and still something is to do."""
+
+
+class PipelineNotForVertex(MlopsError):
+    """The use case's pipeline needs something that this environment on Vertex AI does not give."""
+
+
+class RunAlreadyThere(MlopsError):
+    """Vertex AI has a job of this name that has ended, or that is another run's."""
+
+
+class SecretUnavailable(MlopsError):
+    """A step could not get a secret from Secret Manager."""
+
+
+class NoRunName(MlopsError):
+    """A scheduled step was not told which run it belongs to."""

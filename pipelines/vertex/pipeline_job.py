@@ -1,0 +1,117 @@
+"""A use case's compiled pipeline as a job of Vertex AI: the same steps and order as everywhere, in Vertex AI's terms.
+
+What Kubernetes gives a pod and Vertex AI does not know (secrets, time limits) is brought by `pipelines.vertex.step`,
+which each container starts with. Caching is off: steps commit, push and register.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipelines.request import RunRequest
+from pipelines.usecase import UseCase
+from pipelines.usecase.pipeline import STEPS, StepName
+from pipelines.vertex.config import Pipelines, VertexConfig
+from pipelines.vertex.errors import PipelineNotForVertex
+from pipelines.vertex.target import MANAGED, as_label
+
+SCHEDULED = "scheduled"  # the run id of a request that Vertex AI's schedule makes; the job's name takes its place
+JOB_NAME = "{{$.pipeline_job_name}}"
+GIT_STEPS = ("evaluate", "register", "package", "release")
+REGISTRY_STEPS = ("evaluate", "package")
+DEFAULT_IMAGE = "default"
+Spec = dict[str, Any]
+
+
+def image_of(usecase: UseCase, pipelines: Pipelines, environment: str) -> str:
+    """Raises PipelineNotForVertex."""
+    name = usecase.pipeline.image or DEFAULT_IMAGE
+    if name not in pipelines.images:
+        raise PipelineNotForVertex(
+            f"{usecase.name} runs in the image {name!r}, which vertex/{environment}.yaml does not have under "
+            f"pipelines.images; it has: {', '.join(pipelines.images)}",
+            hint="push that image to Artifact Registry and name it there, by digest",
+        )
+    return pipelines.images[name]
+
+
+def pipeline_job(usecase: UseCase, spec: Spec, request: RunRequest, config: VertexConfig) -> dict[str, Any]:
+    """The body of a PipelineJob."""
+    assert config.pipelines  # noqa: S101 - whoever asks has looked
+    job: dict[str, Any] = {
+        "displayName": request.run_id if request.run_id != SCHEDULED else usecase.name,
+        "pipelineSpec": _for_vertex(usecase, spec, config.pipelines, request.run_id == SCHEDULED),
+        "runtimeConfig": {
+            "gcsOutputDirectory": config.pipelines.bucket,
+            "parameterValues": {"request": request.model_dump(mode="json", exclude_none=True)},
+            "failurePolicy": "PIPELINE_FAILURE_POLICY_FAIL_FAST",
+        },
+        "serviceAccount": config.pipelines.service_account,
+        "labels": job_labels(usecase.name, request.environment) | {"run": as_label(request.run_id)},
+    }
+    if config.key:
+        job["encryptionSpec"] = {"kmsKeyName": config.key}
+    return job
+
+
+def job_labels(usecase: str, environment: str) -> dict[str, str]:
+    return {**MANAGED, "usecase": usecase, "environment": environment}
+
+
+def _for_vertex(usecase: UseCase, spec: Spec, pipelines: Pipelines, is_scheduled: bool) -> Spec:
+    changed = copy.deepcopy(spec)
+    for task in _tasks(changed):
+        task["cachingOptions"] = {"enableCache": False}
+    executors = changed["deploymentSpec"]["executors"]
+    for step in STEPS:
+        container = executors[f"exec-{step}"]["container"]
+        if "accelerator" in container.get("resources", {}):
+            raise PipelineNotForVertex(
+                f"{usecase.name}: the step {step} asks for GPUs by a name that Vertex AI does not know",
+                hint="train on Kubeflow, or take pipeline.gpus out by this environment's overrides.yaml",
+            )
+        _prepare(container, usecase, step, pipelines, is_scheduled)
+    return changed
+
+
+def _prepare(
+    container: dict[str, Any], usecase: UseCase, step: StepName, pipelines: Pipelines, is_scheduled: bool
+) -> None:
+    """Its variables, and before its own command the one that brings secrets, time limit and the run's name."""
+    given = {entry["name"]: entry["value"] for entry in container.get("env", [])}
+    given.pop("DOCKER_CONFIG", None)  # the folder of a Secret that Kubernetes mounts
+    given |= pipelines.variables
+    container["env"] = [{"name": name, "value": value} for name, value in sorted(given.items())]
+    limit = max(1, round(usecase.pipeline.needs_of(step).timeout.total_seconds()))
+    before = ["python", "-m", "pipelines.vertex.step", "--limit", str(limit)]
+    for name, version in sorted(_secrets(usecase, step, pipelines.secrets).items()):
+        before += ["--secret", f"{name}={version}"]
+    if is_scheduled:
+        before += ["--run", JOB_NAME]
+    container["command"] = [*before, "--", *container["command"]]
+
+
+def _secrets(usecase: UseCase, step: StepName, secrets: Mapping[str, str]) -> dict[str, str]:
+    """A login to Git or a registry goes to the steps that need it, a use case's own to the step that loads."""
+    missing = [name for name in usecase.pipeline.secrets if name not in secrets]
+    if missing:
+        raise PipelineNotForVertex(
+            f"{usecase.name} wants the secret {missing[0]}, which pipelines.secrets does not have here",
+            hint="put it into Secret Manager and name its version there",
+        )
+    return {name: version for name, version in secrets.items() if step in _steps_for(name, usecase)}
+
+
+def _steps_for(name: str, usecase: UseCase) -> tuple[str, ...]:
+    if name in usecase.pipeline.secrets:
+        return ("snapshot",)
+    if name.startswith("MLOPS_GIT_"):
+        return GIT_STEPS
+    if name.startswith("MLOPS_REGISTRY_"):
+        return REGISTRY_STEPS
+    return STEPS
+
+
+def _tasks(spec: Spec) -> Iterator[dict[str, Any]]:
+    for component in (spec["root"], *spec.get("components", {}).values()):
+        yield from component.get("dag", {}).get("tasks", {}).values()
