@@ -6,7 +6,7 @@ What is beyond its limit is a square and what is within a dot, so that nothing h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
@@ -54,8 +54,8 @@ def sparkline(values: Sequence[float | None], limit: float | None, bound: Bound,
     return _svg(SPARK_WIDTH, SPARK_HEIGHT, "spark", told, parts)
 
 
-def chart(points: Sequence[Point], bound: Bound, name: str) -> Markup:
-    """Values over time with their intervals and limit; a vertical line where another version came."""
+def chart(points: Sequence[Point], name: str) -> Markup:
+    """Values over time with their intervals and limit; an upright line where another version came."""
     drawn = [(point, point.value) for point in points if point.value is not None]
     if not drawn:
         return Markup("")
@@ -73,31 +73,32 @@ def chart(points: Sequence[Point], bound: Bound, name: str) -> Markup:
     parts += [_band(piece, x, y) for piece in _same_version([point for point, _ in drawn])]
     if limit is not None:
         parts.append(_segment(LEFT, y(limit), WIDTH - RIGHT, y(limit), "limit"))
-        parts.append(_text(WIDTH - RIGHT, y(limit) - 4, f"limit {figure(limit)}", "end", "limit-name"))
     parts += list(_releases(points, x))
     for piece in _same_version([point for point, _ in drawn]):
         parts.append(_line([(x(point.time), y(point.value or 0.0)) for point in piece], "line"))
     every = math.ceil(len(drawn) / MOST_DOTS)
     for number, (point, value) in enumerate(drawn):
-        beyond = _is_beyond(value, point.threshold, bound)
+        beyond = point.status == "alert"
         if beyond or (len(drawn) - 1 - number) % every == 0:
             parts.append(_dot(x(point.time), y(value), beyond, 2.4))
-    return _svg(WIDTH, HEIGHT, "chart", in_words(points, bound, name), parts)
+    if limit is not None:
+        parts.append(_text(LEFT + 3, y(limit) - 4, f"limit {figure(limit)}", "start", "limit-name"))
+    return _svg(WIDTH, HEIGHT, "chart", in_words(points, name), parts)
 
 
-def in_words(points: Sequence[Point], bound: Bound, name: str) -> str:
+def in_words(points: Sequence[Point], name: str) -> str:
     """What the chart shows, for those who do not see it."""
     drawn = [point for point in points if point.value is not None]
     if not drawn:
         return f"{name}: no value yet"
     numbers = [point.value for point in drawn if point.value is not None]
-    beyond = sum(_is_beyond(point.value, point.threshold, bound) for point in drawn)
+    beyond = sum(point.status == "alert" for point in drawn)
     last = drawn[-1]
     spread = f" [{figure(last.interval[0])}, {figure(last.interval[1])}]" if last.interval else ""
     limit = f", limit {figure(last.threshold)}" if last.threshold is not None else ""
     return (
         f"{name}: last {figure(last.value)}{spread}{limit}; from {figure(min(numbers))} to {figure(max(numbers))} "
-        f"since {moment(drawn[0].time)}; {beyond} of {many(len(drawn), 'value')} beyond the limit"
+        f"since {moment(drawn[0].time)}; {beyond} of {many(len(drawn), 'value')} raised an alert"
     )
 
 
@@ -113,8 +114,8 @@ def _range(values: Sequence[float], limit: float | None) -> tuple[float, float]:
     return (max(low - room, 0.0) if low >= 0 else low - room), high + room
 
 
-def _is_beyond(value: float | None, limit: float | None, bound: Bound) -> bool:
-    if value is None or limit is None:
+def _is_beyond(value: float, limit: float | None, bound: Bound) -> bool:
+    if limit is None:
         return False
     return value < limit if bound == "at_least" else value > limit
 
@@ -130,15 +131,15 @@ def _same_version(points: Sequence[Point]) -> Iterator[list[Point]]:
         yield list(piece)
 
 
-def _releases(points: Sequence[Point], x: object) -> Iterator[Markup]:
+def _releases(points: Sequence[Point], x: Callable[[datetime], float]) -> Iterator[str]:
     for before, after in pairwise(points):
         if before.bento != after.bento:
-            at = x(after.time)  # type: ignore[operator]
+            at = x(after.time)
             yield _segment(at, TOP - 4, at, HEIGHT - BOTTOM, "release")
             yield _text(at, TOP - 7, after.bento.partition(":")[2], "middle", "release-name")
 
 
-def _value_axis(y: Scale) -> Iterator[Markup]:
+def _value_axis(y: Scale) -> Iterator[str]:
     for value in _round_values(y.low, y.high):
         yield _segment(LEFT, y(value), WIDTH - RIGHT, y(value), "grid")
         yield _text(LEFT - 6, y(value) + 3.5, f"{value:g}", "end")
@@ -153,7 +154,7 @@ def _round_values(low: float, high: float) -> list[float]:
     return [round(number * step, 10) for number in range(first, math.floor(high / step) + 1)]
 
 
-def _time_axis(start: datetime, end: datetime, first: float, last: float) -> Iterator[Markup]:
+def _time_axis(start: datetime, end: datetime, first: float, last: float) -> Iterator[str]:
     form = "%H:%M" if end - start < timedelta(days=2) else "%m-%d"
     form = "%H:%M:%S" if end - start < timedelta(minutes=5) else form
     shown = ((start, first, "start"), (start + (end - start) / 2, (first + last) / 2, "middle"), (end, last, "end"))
@@ -161,37 +162,37 @@ def _time_axis(start: datetime, end: datetime, first: float, last: float) -> Ite
         yield _text(at, HEIGHT - 6, time.astimezone(UTC).strftime(form), anchor)
 
 
-def _band(piece: Sequence[Point], x: object, y: Scale) -> Markup:
-    known = [(x(point.time), point.interval) for point in piece if point.interval]  # type: ignore[operator]
+def _band(piece: Sequence[Point], x: Callable[[datetime], float], y: Scale) -> str:
+    known = [(x(point.time), point.interval) for point in piece if point.interval]
     if len(known) < 2:
-        return Markup("")
+        return ""
     lower = [f"{at:.1f},{y(interval[0]):.1f}" for at, interval in known]
     upper = [f"{at:.1f},{y(interval[1]):.1f}" for at, interval in reversed(known)]
-    return Markup('<polygon class="band" points="{}"/>').format(" ".join(lower + upper))
+    return f'<polygon class="band" points="{" ".join(lower + upper)}"/>'
 
 
-def _line(places: Sequence[tuple[float, float]], name: str) -> Markup:
+def _line(places: Sequence[tuple[float, float]], name: str) -> str:
     told = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    return Markup('<polyline class="{}" points="{}"/>').format(name, told)
+    return f'<polyline class="{name}" points="{told}"/>'
 
 
-def _segment(x1: float, y1: float, x2: float, y2: float, name: str) -> Markup:
-    ends = tuple(f"{value:.1f}" for value in (x1, y1, x2, y2))
-    return Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(name, *ends)
+def _segment(x1: float, y1: float, x2: float, y2: float, name: str) -> str:
+    return f'<line class="{name}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def _dot(x: float, y: float, beyond: bool, size: float) -> Markup:
+def _dot(x: float, y: float, beyond: bool, size: float) -> str:
     if beyond:
-        corner = f"{x - size:.1f}", f"{y - size:.1f}", f"{2 * size:.1f}", f"{2 * size:.1f}"
-        return Markup('<rect class="beyond" x="{}" y="{}" width="{}" height="{}"/>').format(*corner)
-    return Markup('<circle class="within" cx="{}" cy="{}" r="{}"/>').format(f"{x:.1f}", f"{y:.1f}", f"{size - 0.6:.1f}")
+        side = f"{2 * size:.1f}"
+        return f'<rect class="beyond" x="{x - size:.1f}" y="{y - size:.1f}" width="{side}" height="{side}"/>'
+    return f'<circle class="within" cx="{x:.1f}" cy="{y:.1f}" r="{size - 0.6:.1f}"/>'
 
 
-def _text(x: float, y: float, words: str, anchor: str, name: str = "tick") -> Markup:
-    place = f"{x:.1f}", f"{y:.1f}"
-    return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(name, *place, anchor, words)
+def _text(x: float, y: float, words: str, anchor: str, name: str = "tick") -> str:
+    return f'<text class="{name}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
-def _svg(width: int, height: int, name: str, told: str, parts: Sequence[Markup]) -> Markup:
-    head = Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(name, width, height, told)
-    return head + Markup("<title>{}</title>").format(escape(told)) + Markup("").join(parts) + Markup("</svg>")
+def _svg(width: int, height: int, name: str, told: str, parts: Sequence[str]) -> Markup:
+    """All words that go in are escaped: here, and in _text."""
+    words = escape(told)
+    head = f'<svg class="{name}" viewBox="0 0 {width} {height}" role="img" aria-label="{words}"><title>{words}</title>'
+    return Markup(f"{head}{''.join(parts)}</svg>")  # noqa: S704

@@ -15,9 +15,9 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 REPORT = re.compile(r"(?P<time>[0-9]{8}-[0-9]{6})-(?P<kind>alert|ok)\.html")
 
 
-def find_report(reports: Path, environment: str, usecase: str, file: str) -> Path | None:
+def find_report(reports: Path | None, environment: str, usecase: str, file: str) -> Path | None:
     """The report by that address, if there is one. A name that is no report's leads nowhere."""
-    if not (NAME.fullmatch(environment) and NAME.fullmatch(usecase) and REPORT.fullmatch(file)):
+    if reports is None or not (NAME.fullmatch(environment) and NAME.fullmatch(usecase) and REPORT.fullmatch(file)):
         return None
     return _within(reports, reports / environment / usecase / file)
 

@@ -44,13 +44,16 @@ class Links:
 
 @dataclass(frozen=True)
 class Sources:
-    """What the page is made from. `runs`: those of a use case that this machine knows, the newest first."""
+    """What the page is made from.
+
+    `runs`: those of a use case that this machine knows, the newest first. `reports`: the folder of Evidently's.
+    """
 
     sight: Look
     store: Store
     triggers: TriggerTable
     runs: Callable[[str], Sequence[Run]]
-    reports: Path
+    reports: Path | None
     links: Links = Links()
     clock: Callable[[], datetime] = utc_now
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -44,9 +45,10 @@ class ModelUnknown(MlopsError):
 
 
 def look_at_all(sources: Sources, trends: TrendReader | None = None) -> Overview:
-    """All models, those that need a person first."""
+    """All models, those that need a person first. Files are left to the page of one model: here they cost too much."""
     facts = gather(sources, trends)
-    lines = [_line(model, facts, sources, sources.runs(model.usecase.name)) for model in facts.sight.models]
+    glance = replace(sources, reports=None, links=replace(sources.links, state=None))
+    lines = [_line(model, facts, glance, sources.runs(model.usecase.name)) for model in facts.sight.models]
     return Overview(
         as_of=facts.now,
         commit=facts.sight.commit,
@@ -83,7 +85,7 @@ def look_at_model(sources: Sources, usecase: str, environment: str, days: int = 
         left_out=_left_out(newest),
         slices=_slices(newest.get("quality")),
         history=_history(model, facts, sources, runs)[:SHOWN_HISTORY],
-        reports=list_reports(sources.reports, environment, usecase),
+        reports=list_reports(sources.reports, environment, usecase) if sources.reports else [],
     )
 
 
@@ -176,7 +178,7 @@ def _point(one: Assessment) -> Point:
         status=one.status,
         bento=one.bento,
         value=one.value,
-        threshold=one.threshold,
+        threshold=one.threshold if one.kind != "labels" else None,  # an alert is: none at all
         interval=(interval[0], interval[1]) if interval else None,
     )
 

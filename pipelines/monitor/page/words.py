@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 MARKS = {"problem": "Problem", "attention": "Attention", "fine": "Fine", "unreleased": "Not released"}
+COUNTED = {"problem": "with problems", "attention": "to look at", "fine": "fine", "unreleased": "not released"}
 SHAPES = {"problem": "■", "attention": "▲", "fine": "●", "unreleased": "○"}
 STATUSES = {"ok": "Within", "alert": "Beyond", "too-few": "Too few", "skipped": "Skipped", "failed": "Failed"}
 STATUS_MARKS = {
@@ -50,8 +51,8 @@ def span(seconds: float | None) -> str:
     if seconds is None:
         return NOTHING
     seconds = max(0.0, seconds)
-    if seconds < 10:
-        return f"{seconds:.1f} s" if seconds else "0 s"
+    if 0 < seconds < 1:
+        return f"{seconds:.1f} s"
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
