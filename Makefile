@@ -14,7 +14,7 @@ help: ## List these targets
 install: ## Set up .venv with the locked packages
 	@.ci/install environment
 
-demo: ## Watch two models go the whole way: trained, judged, released, served, replaced, rolled back, traced
+demo: ## Watch models go the whole way: trained, judged, released, watched, found wanting, replaced, rolled back, traced
 	@.ci/install data
 	@$(MLOPS) demo
 

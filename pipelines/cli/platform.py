@@ -65,7 +65,7 @@ def status(context: Context, as_json: bool) -> None:
 @click.option("--stop", is_flag=True, help="Stop the platform at the end.")
 @click.pass_obj
 def demo(context: Context, stop: bool) -> None:
-    """Show the whole loop with two real use cases in two minutes.
+    """Show the whole loop with two real use cases in a few minutes.
 
     Has a state folder of its own, and can be run again.
     """

@@ -1,20 +1,22 @@
 """Clients that keep asking while something changes, and count every answer."""
 
+import itertools
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.05
 
 
 class Load:
     """A few keep-alive clients in threads; every request that does not get a 200 counts as failed."""
 
-    def __init__(self, url: str, body: dict[str, Any], clients: int = 4) -> None:
+    def __init__(self, url: str, bodies: Sequence[dict[str, Any]], clients: int = 4) -> None:
         self.url = url
-        self.body = body
+        self.bodies = itertools.cycle(bodies)
         self.answered: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -47,13 +49,17 @@ class Load:
         while sum(self.answered.values()) < count and time.monotonic() < deadline:
             time.sleep(PAUSE_SECONDS)
 
+    def _next(self) -> dict[str, Any]:
+        with self._lock:
+            return next(self.bodies)
+
     def _ask(self) -> None:
         import httpx
 
         with httpx.Client(timeout=10) as client:
             while not self._ended.is_set():
                 try:
-                    answer = client.post(self.url, json=self.body)
+                    answer = client.post(self.url, json=self._next())
                     answer.raise_for_status()
                     outcome, tally = answer.json()["release"]["bento"], self.answered
                 except httpx.HTTPStatusError as error:

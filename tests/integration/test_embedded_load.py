@@ -19,7 +19,7 @@ BODY = {"instances": [INSTANCE]}
 def test_twenty_rollouts_under_load_fail_no_request(tmp_path: Path) -> None:
     with world(tmp_path) as platform:
         url = platform.live(platform.release(platform.pack("0"))).url
-        with Load(f"{url}/predict", BODY) as load:
+        with Load(f"{url}/predict", [BODY]) as load:
             for version in range(1, 21):
                 _roll_out(platform, version)
             load.wait_for_answers(load.requests + 20)
@@ -31,7 +31,7 @@ def test_twenty_rollouts_under_load_fail_no_request(tmp_path: Path) -> None:
 def test_what_goes_wrong_in_a_rollout_fails_no_request(tmp_path: Path) -> None:
     with world(tmp_path) as platform:
         url = platform.live(platform.release(platform.pack("0"))).url
-        with Load(f"{url}/predict", BODY) as load:
+        with Load(f"{url}/predict", [BODY]) as load:
             with pytest.raises(RolloutFailed):
                 platform.live(platform.release(platform.pack("1", spoil=crash_at_start)))
             commit = platform.release(platform.pack("2", weight=0.002))
