@@ -7,7 +7,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from pipelines.monitor.monitor import Monitor
+from pipelines.monitor.page.routes import Links, Sources, page_routes
 from pipelines.monitor.writing import writing_routes
+from pipelines.release.package import web_address
+from pipelines.runs import list_runs
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -43,9 +46,30 @@ def make_app(monitor: Monitor) -> Starlette:
         return Response(generate_latest(monitor.registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
     routes = [
+        *page_routes(page_sources(monitor)),
         Route("/livez", livez),
         Route("/readyz", readyz),
         Route("/metrics", metrics),
         *writing_routes(monitor),
     ]
     return Starlette(routes=routes, lifespan=working)
+
+
+def page_sources(monitor: Monitor) -> Sources:
+    """What the page shows is what the monitor knows."""
+    settings, options = monitor.settings, monitor.options
+    web = web_address(settings.remote)
+    links = Links(
+        mlflow=options.mlflow or None,
+        grafana=options.grafana or None,
+        commit=f"{web}/commit/{{commit}}" if web else None,
+        state=settings.home,
+    )
+    return Sources(
+        sight=lambda: monitor.watch.sight,
+        store=monitor.store,
+        triggers=monitor.triggers,
+        runs=lambda usecase: list_runs(settings.runs, usecase),
+        reports=monitor.reports,
+        links=links,
+    )

@@ -97,7 +97,7 @@ def publish_bento(usecase: str, bento: PackedBento, settings: Settings) -> "Publ
     provenance = Provenance.read(folder / "src" / "model" / PROVENANCE_FILE)
     said = {f"mlops-blueprint/{key}": value for key, value in provenance.model_dump(exclude={"created"}).items()}
     said |= {BENTO_DIGEST: bento.image.rsplit("@", 1)[1], REVISION: provenance.code}
-    if source := _web_address(settings.remote):
+    if source := web_address(settings.remote):
         said[SOURCE] = source
     content = BentoFolder(
         folder=folder,
@@ -114,7 +114,7 @@ def publish_bento(usecase: str, bento: PackedBento, settings: Settings) -> "Publ
     return published
 
 
-def _web_address(remote: str) -> str | None:
+def web_address(remote: str) -> str | None:
     """A Git remote's address without login, if it has one that others can open."""
     if scp := re.fullmatch(r"[\w.-]+@([\w.-]+\.[\w-]+):(\S+)", remote):
         return f"https://{scp[1]}/{scp[2]}"
