@@ -101,6 +101,7 @@ def _line(model: Model, facts: Facts, sources: Sources, runs: Sequence[Run]) -> 
     last = last_run(history)
     mark, why = mark_of(model, server, list(judged.values()), last, facts.now)
     values = {kind: found for (*place, kind), found in facts.trends.values.items() if tuple(place) == model.place}
+    drawn = {kind: found for kind, found in values.items() if any(value is not None for value in found)}
     return Line(
         usecase=model.usecase.name,
         environment=model.environment,
@@ -110,7 +111,7 @@ def _line(model: Model, facts: Facts, sources: Sources, runs: Sequence[Run]) -> 
         released=_released(model, sources.links, history),
         last_run=last,
         waiting=waiting(history),
-        trends=[Trend.model_validate({"kind": kind, "values": found}) for kind, found in values.items()],
+        trends=[Trend.model_validate({"kind": kind, "values": found}) for kind, found in drawn.items()],
         **judged,
     )
 
