@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from pipelines.monitor.monitor import Monitor
+from pipelines.monitor.page.known_runs import KnownRuns
 from pipelines.monitor.page.routes import Links, Sources, page_routes
 from pipelines.monitor.writing import writing_routes
 from pipelines.release.package import web_address
-from pipelines.runs import list_runs
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -69,7 +69,7 @@ def page_sources(monitor: Monitor) -> Sources:
         sight=lambda: monitor.watch.sight,
         store=monitor.store,
         triggers=monitor.triggers,
-        runs=lambda usecase: list_runs(settings.runs, usecase),
+        runs=KnownRuns(settings.runs),
         reports=monitor.reports,
         links=links,
     )
