@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -116,6 +117,8 @@ class Monitor:
 
     def start(self) -> None:
         self.watch.look()
+        with contextlib.suppress(MlopsError):  # tried again with every look
+            self._prepare()
         for name, act, seconds, waits in (
             ("look", self._look, LOOK_SECONDS[self.options.watch], False),
             ("evaluate", self._evaluate, self.options.evaluate_every.total_seconds(), True),
