@@ -111,8 +111,7 @@ def read_trends(store: Store, places: Sequence[Place], end: datetime | None) -> 
 def steps_between(start: datetime, end: datetime, most: int) -> list[datetime]:
     """The bounds of equal spans; both ends lie within, and no span is shorter than a second."""
     count = max(1, min(most, int((end - start).total_seconds())))
-    first = start - MOMENT
-    return [*(first + (end - first) * number / count for number in range(count)), end]
+    return [start - MOMENT, *(start + (end - start) * number / count for number in range(1, count)), end]
 
 
 def _by_place(rows: Sequence[dict[str, object]]) -> dict[Place, dict[Kind, Assessment]]:
