@@ -32,7 +32,8 @@ CRASHING_START = "import sys\nprint('the tokenizer is missing', file=sys.stderr)
 class World:
     """The platform of one state folder, driven as a person would: by commits."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, monitor: bool = False) -> None:
+        self.monitor = monitor
         checkout = folder / "checkout"
         (checkout / "apps").mkdir(parents=True)
         (checkout / "apps" / "README.md").write_text("use cases\n")
@@ -45,7 +46,7 @@ class World:
     # --- the platform
 
     def up(self) -> Any:
-        return up(self.settings, port=None if Supervisor(self.home).info else self.base)
+        return up(self.settings, port=None if Supervisor(self.home).info else self.base, monitor=self.monitor)
 
     def down(self) -> bool:
         return down(self.settings)
@@ -137,9 +138,9 @@ class World:
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[World]:
+def world(folder: Path, monitor: bool = False) -> Iterator[World]:
     """A platform that is up, and that leaves no process behind."""
-    made = World(folder)
+    made = World(folder, monitor)
     try:
         made.up()
         yield made
