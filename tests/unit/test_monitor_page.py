@@ -127,6 +127,27 @@ class TestAllModels:
         platform.run(RUN, NOW - timedelta(hours=1), reason="manual")
         assert (line(platform).last_run.state, line(platform).last_run.bento) == ("released", "tiny:8")
 
+    def test_the_run_that_ended_last_is_the_same_on_both_pages(self, platform):
+        """The page of all models reads as little of the past as it can."""
+        stories = [
+            lambda: platform.run("tiny-20261101-000000-aaaa", NOW - timedelta(days=9)),
+            lambda: platform.ask(
+                "tiny", "drift", "psi", NOW - timedelta(days=8), RunOutcome(outcome="rejected", run_id="x")
+            ),
+            lambda: platform.run("tiny-20261121-000000-aaaa", NOW - timedelta(hours=5), until="gate"),
+            lambda: platform.run(RUN, NOW - timedelta(hours=2), until="train"),
+            lambda: platform.ask("tiny", "quality", "auc", NOW, RunOutcome(outcome="released", run_id=RUN)),
+            lambda: platform.ask("tiny", "quality", "auc", NOW),
+        ]
+        ended = []
+        for story in stories:
+            story()
+            on_its_page = look_at_model(platform.sources, "tiny", STAGING).line
+            assert line(platform).last_run.run_id == on_its_page.last_run.run_id
+            assert [one.at for one in line(platform).waiting] == [one.at for one in on_its_page.waiting]
+            ended.append(on_its_page.last_run.state)
+        assert ended == ["released", "rejected", "rejected", "interrupted", "released", "released"]
+
     def test_the_lines_of_all_models_share_their_time(self, week):
         seen = look_at_all(week.sources)
         assert seen.trends_until == NOW

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -22,7 +24,7 @@ from pipelines.monitor.sight import Health
 from pipelines.monitoring.triggers import RunOutcome
 from pipelines.usecase.model import Owner
 from tests.monitoring_cases import NOW
-from tests.page_cases import PRODUCTION, STAGING, Platform, a_busy_week, evaluated, model, moved
+from tests.page_cases import PRODUCTION, ROOT, STAGING, Platform, a_busy_week, evaluated, model, moved
 
 RUN = "tiny-20261121-030002-1a2b"
 EVIL = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>"
@@ -366,7 +368,7 @@ class TestCharts:
 
     def test_nothing_to_draw(self):
         assert charts.chart(self.points(None, None), "Drift") == ""
-        assert charts.sparkline([None], 0.2, "at_most", "Drift") == ""
+        assert charts.sparkline((None,), 0.2, "at_most", "Drift") == ""
         assert charts.in_words(self.points(None), "Drift") == "Drift: no value yet"
 
     @pytest.mark.parametrize("values", [[0.0], [0.0, 0.0], [-3.5, -3.5], [1e-9, 2e-9], [1e12, 2e12], [5.0, 1e9]])
@@ -378,11 +380,11 @@ class TestCharts:
         assert "nan" not in drawn
 
     def test_a_gap_is_not_bridged(self):
-        assert str(charts.sparkline([1, 2, None, 4, 5], None, "at_most", "Drift")).count("<polyline") == 2
+        assert str(charts.sparkline((1, 2, None, 4, 5), None, "at_most", "Drift")).count("<polyline") == 2
 
     def test_what_is_beyond_is_a_square(self):
-        assert "<rect" in charts.sparkline([0.1, 0.3], 0.2, "at_most", "Drift")
-        assert "<rect" not in charts.sparkline([0.1, 0.3], 0.2, "at_least", "Quality")
+        assert "<rect" in charts.sparkline((0.1, 0.3), 0.2, "at_most", "Drift")
+        assert "<rect" not in charts.sparkline((0.1, 0.3), 0.2, "at_least", "Quality")
 
 
 def test_environments_of_a_use_case_are_told_apart(platform, browser):
@@ -393,3 +395,13 @@ def test_environments_of_a_use_case_are_told_apart(platform, browser):
 def test_reports_that_another_machine_wrote_have_no_link(platform, browser):
     platform.keep(evaluated(2.0, 0.45), report_path=str(Path("/elsewhere/20261121-120000-alert.html")))
     assert not [link for link in browser.page("/models/tiny/staging").links if link.startswith("/reports")]
+
+
+def test_a_page_costs_no_heavy_library():
+    """Evaluations have their own process; the one that answers stays small."""
+    code = (
+        "import sys\nfrom pipelines.monitor.page.routes import page_routes\n"
+        "from pipelines.monitor.page.rendering import render\nrender\nprint(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    assert not set(loaded.split()) & {"pandas", "evidently", "sklearn", "matplotlib", "mlflow", "pyarrow"}

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import groupby, pairwise
 
 from markupsafe import Markup, escape
@@ -20,6 +21,7 @@ SPARK_WIDTH, SPARK_HEIGHT, SPARK_EDGE = 96, 22, 3.5
 WIDTH, HEIGHT = 520, 190
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 18, 24
 MOST_DOTS = 60
+DRAWN_ONCE = 1000  # trends change once a minute, and the page may be asked for by many
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Scale:
         return self.first + share * (self.last - self.first)
 
 
-def sparkline(values: Sequence[float | None], limit: float | None, bound: Bound, name: str) -> Markup:
+@lru_cache(maxsize=DRAWN_ONCE)
+def sparkline(values: tuple[float | None, ...], limit: float | None, bound: Bound, name: str) -> Markup:
     """A line as high as a line of text, with its limit dashed and its last value as a mark."""
     known = [(step, value) for step, value in enumerate(values) if value is not None]
     if not known:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from pydantic import TypeAdapter
+
 from pipelines.monitor.page.sources import Sources
 from pipelines.monitor.sight import Sight
 from pipelines.monitoring.assess import Assessment, Kind
@@ -17,6 +19,7 @@ from pipelines.monitoring.triggers import TriggerRecord
 
 Place = tuple[str, str]
 ASKED_RUNS = 300
+ASSESSMENTS = TypeAdapter(list[Assessment])
 TREND_KINDS: tuple[Kind, ...] = ("quality", "inputs", "predictions")
 TREND_SPAN = timedelta(days=7)
 TREND_STEPS = 20
@@ -116,7 +119,7 @@ def steps_between(start: datetime, end: datetime, most: int) -> list[datetime]:
 
 def _by_place(rows: Sequence[dict[str, object]]) -> dict[Place, dict[Kind, Assessment]]:
     found: dict[Place, dict[Kind, Assessment]] = defaultdict(dict)
-    for one in map(Assessment.model_validate, rows):
+    for one in ASSESSMENTS.validate_python(rows):
         found[one.usecase, one.environment][one.kind] = one
     return dict(found)
 

@@ -28,6 +28,19 @@ def tell_history(records: Sequence[TriggerRecord], runs: Sequence[Run], links: L
     return sorted(entries, key=lambda entry: entry.at, reverse=True)
 
 
+def last_words(records: Sequence[TriggerRecord], runs: Sequence[Run]) -> tuple[list[TriggerRecord], list[Run]]:
+    """Of records and runs, both newest first, as many as it takes to say what ended last and what has not ended."""
+    pending = [record for record in records if record.state in (*PENDING, "running")]
+    ended = [record for record in records if record.state in ENDED and record.attempts]
+    latest = max(ended, key=lambda record: record.ended_at or record.requested_at, default=None)
+    newest = next((run for run in runs if run.outcome in ENDED), None)
+    if latest and newest and newest.request.run_id != latest.run_id and newest.started < latest.requested_at:
+        newest = None
+    named = {record.run_id for record in (latest, *pending) if record}
+    kept = [run for run in runs if run is newest or run.outcome == "running" or run.request.run_id in named]
+    return [*pending, *([latest] if latest else [])], kept
+
+
 def last_run(history: Sequence[Entry]) -> Entry | None:
     """The run that ended last."""
     ended = [entry for entry in history if entry.state in ENDED and (entry.run_id or entry.attempts)]

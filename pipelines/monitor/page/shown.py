@@ -42,7 +42,7 @@ class Trend(Document):
     """Values over equal parts of the time that the whole page shows; None where there was none."""
 
     kind: Kind
-    values: list[float | None]
+    values: tuple[float | None, ...]
 
 
 class Released(Document):
@@ -129,8 +129,8 @@ class Line(Document):
         both = [one for one in (self.inputs, self.predictions) if one]
         return max(both, key=lambda one: (one.status == "alert", one.value or 0.0, one.kind == "inputs"), default=None)
 
-    def trend(self, kind: Kind) -> list[float | None]:
-        return next((trend.values for trend in self.trends if trend.kind == kind), [])
+    def trend(self, kind: Kind) -> tuple[float | None, ...]:
+        return next((trend.values for trend in self.trends if trend.kind == kind), ())
 
 
 class Overview(Document):

@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 from pipelines.errors import MlopsError
-from pipelines.monitor.page.facts import Facts, Place, TrendReader, gather, gather_one, steps_between
+from pipelines.monitor.page.facts import TREND_KINDS, Facts, Place, TrendReader, gather, gather_one, steps_between
 from pipelines.monitor.page.files import list_reports
-from pipelines.monitor.page.history import last_run, tell_history, waiting
+from pipelines.monitor.page.history import last_run, last_words, tell_history, waiting
 from pipelines.monitor.page.judging import columns_of, mark_of, tell
 from pipelines.monitor.page.shown import (
     Column,
@@ -48,7 +48,7 @@ def look_at_all(sources: Sources, trends: TrendReader | None = None) -> Overview
     """All models, those that need a person first. Files are left to the page of one model: here they cost too much."""
     facts = gather(sources, trends)
     glance = replace(sources, reports=None, links=replace(sources.links, state=None))
-    lines = [_line(model, facts, glance, sources.runs(model.usecase.name)) for model in facts.sight.models]
+    lines = [_line(model, facts, glance, _last_words(model, facts, glance)) for model in facts.sight.models]
     return Overview(
         as_of=facts.now,
         commit=facts.sight.commit,
@@ -68,14 +68,14 @@ def look_at_model(sources: Sources, usecase: str, environment: str, days: int = 
     if model is None:
         known = ", ".join("/".join(other.place) for other in facts.sight.models) or "none yet"
         raise ModelUnknown(f"{usecase} is not watched in {environment}; watched are: {known}")
-    runs = sources.runs(usecase)
+    history = _history(model, facts, sources)
     newest = facts.newest.get(model.place, {})
     points = _points(sources, model.place, newest, days)
     return ModelPage(
         as_of=facts.now,
         commit=facts.sight.commit,
         problems=facts.problems,
-        line=_line(model, facts, sources, runs),
+        line=_line(model, facts, sources, history),
         contract=_contract(model.usecase),
         environments=[other.environment for other in facts.sight.models if other.usecase.name == usecase],
         grafana_url=sources.links.to_grafana(usecase, environment),
@@ -84,7 +84,7 @@ def look_at_model(sources: Sources, usecase: str, environment: str, days: int = 
         columns=[column for kind in DRIFT_KINDS if kind in newest for column in _columns(newest[kind])],
         left_out=_left_out(newest),
         slices=_slices(newest.get("quality")),
-        history=_history(model, facts, sources, runs)[:SHOWN_HISTORY],
+        history=history[:SHOWN_HISTORY],
         reports=list_reports(sources.reports, environment, usecase) if sources.reports else [],
     )
 
@@ -92,16 +92,14 @@ def look_at_model(sources: Sources, usecase: str, environment: str, days: int = 
 # --- one line ------------------------------------------------------------------------------------------------
 
 
-def _line(model: Model, facts: Facts, sources: Sources, runs: Sequence[Run]) -> Line:
+def _line(model: Model, facts: Facts, sources: Sources, history: Sequence[Entry]) -> Line:
     bento = model.release.bento if model.release else None
     newest = facts.newest.get(model.place, {}) if model.release else {}
     judged = {kind: tell(one, bento, sources.reports) for kind, one in newest.items()}
-    history = _history(model, facts, sources, runs)
     server = _server(model, facts)
     last = last_run(history)
     mark, why = mark_of(model, server, list(judged.values()), last, facts.now)
-    values = {kind: found for (*place, kind), found in facts.trends.values.items() if tuple(place) == model.place}
-    drawn = {kind: found for kind, found in values.items() if any(value is not None for value in found)}
+    trends = [(kind, facts.trends.values.get((*model.place, kind), [])) for kind in TREND_KINDS]
     return Line(
         usecase=model.usecase.name,
         environment=model.environment,
@@ -111,7 +109,9 @@ def _line(model: Model, facts: Facts, sources: Sources, runs: Sequence[Run]) -> 
         released=_released(model, sources.links, history),
         last_run=last,
         waiting=waiting(history),
-        trends=[Trend.model_validate({"kind": kind, "values": found}) for kind, found in drawn.items()],
+        trends=[
+            Trend(kind=kind, values=tuple(values)) for kind, values in trends if any(v is not None for v in values)
+        ],
         **judged,
     )
 
@@ -151,9 +151,17 @@ def _released(model: Model, links: Links, history: Sequence[Entry]) -> Released 
     )
 
 
-def _history(model: Model, facts: Facts, sources: Sources, runs: Sequence[Run]) -> list[Entry]:
-    own = [run for run in runs if run.request.environment == model.environment]
-    return tell_history(facts.asked.get(model.place, []), own, sources.links)
+def _history(model: Model, facts: Facts, sources: Sources) -> list[Entry]:
+    return tell_history(facts.asked.get(model.place, []), _runs(model, sources), sources.links)
+
+
+def _last_words(model: Model, facts: Facts, sources: Sources) -> list[Entry]:
+    records, runs = last_words(facts.asked.get(model.place, []), _runs(model, sources))
+    return tell_history(records, runs, sources.links)
+
+
+def _runs(model: Model, sources: Sources) -> list[Run]:
+    return [run for run in sources.runs(model.usecase.name) if run.request.environment == model.environment]
 
 
 # --- one model -----------------------------------------------------------------------------------------------
