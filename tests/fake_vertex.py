@@ -118,6 +118,7 @@ class FakeVertex:
     fail_operations: list[dict[str, Any]] = field(default_factory=list)
     lose_answers: int = 0
     requests: list[str] = field(default_factory=list)
+    traded: list[str] = field(default_factory=list)  # tokens of others, at the stand-in for Google's token service
     problems: list[str] = field(default_factory=list)
     on_look_at_job: Callable[[dict[str, Any]], None] = lambda job: None
     address: str = ""
@@ -160,7 +161,10 @@ class FakeVertex:
             parts = urlsplit(target)
             path, query = unquote(parts.path), dict(parse_qsl(parts.query))
             if path == "/token":
-                return 200, {}, {"access_token": self.token, "expires_in": 3600, "token_type": "Bearer"}
+                self.traded.append(dict(parse_qsl(body.decode()))["subject_token"])
+                kind = "urn:ietf:params:oauth:token-type:access_token"
+                given = {"access_token": self.token, "issued_token_type": kind, "token_type": "Bearer"}
+                return 200, {}, given | {"expires_in": 3600}
             if self.failures:
                 status, extra, error = self.failures.pop(0)
                 self.requests.append(f"Refused{status}")
@@ -425,6 +429,13 @@ class FakeVertex:
         self.schedules[number] |= {key: change[key] for key in mask}
         return 200, _shown("Schedule", self.schedules[number])
 
+    def _resume_schedule(self, words: dict[str, Any]) -> Answer:
+        number = words["name"].rpartition("/")[2]
+        if self.schedules[number]["state"] != "PAUSED":
+            return _error(400, "the schedule is not paused", "FAILED_PRECONDITION")
+        self.schedules[number]["state"] = "ACTIVE"
+        return 200, {}
+
     def _delete_schedule(self, words: dict[str, Any]) -> Answer:
         number = words["name"].rpartition("/")[2]
         if number not in self.schedules:
@@ -541,7 +552,7 @@ def _fits(held: dict[str, Any], query: str) -> bool:
     for term in filter(None, query.split(" AND ")):
         key, _, value = term.partition("=")
         place, _, name = key.partition(".")
-        found = held.get(_camel(place), "")
+        found = held.get(_camel(place), {} if name else "")
         if (found.get(name) if name else found) != value.strip('"'):
             return False
     return True

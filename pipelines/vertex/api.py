@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Answer = dict[str, Any]
 
 TRIES = 4
-LONGEST_WAIT = 60.0
+FIRST_PAUSE, LONGEST_WAIT = 1.0, 60.0
+LONGEST_POLL = 15.0
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 60.0
 NOT_DONE = (429, 503)  # the API says that it did nothing
 BUSY = (500, 502, 503, 504)
@@ -28,13 +29,13 @@ BUSY = (500, 502, 503, 504)
 
 @dataclass
 class VertexApi:
-    """One project and region. `pause`: the first wait before a request is tried again."""
+    """One project and region. `pause`: the first wait before something is asked again; the next ones grow."""
 
     project: str
     region: str
     address: str
     token: TokenSource = field(repr=False)
-    pause: float = 1.0
+    pause: float = field(default_factory=lambda: FIRST_PAUSE)
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     _client: "httpx.Client | None" = field(default=None, repr=False)
 
@@ -97,9 +98,9 @@ class VertexApi:
             wait *= 2
         raise AssertionError  # the last try has raised
 
-    def wait(self, operation: Answer, seconds: float, poll: float = 5.0) -> Answer:
+    def wait(self, operation: Answer, seconds: float) -> Answer:
         """What a long-running operation ends with. Raises OperationFailed or OperationTooLong."""
-        deadline = time.monotonic() + seconds
+        deadline, poll = time.monotonic() + seconds, self.pause
         while not operation.get("done"):
             if time.monotonic() > deadline:
                 raise errors.OperationTooLong(
@@ -107,6 +108,7 @@ class VertexApi:
                     hint="run this again: it goes on from what is there then",
                 )
             self.sleep(poll)
+            poll = min(poll * 1.5, LONGEST_POLL)
             operation = self.ask("GET", operation["name"])
         if error := operation.get("error"):
             raise errors.OperationFailed(

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.vertex.api import Answer, VertexApi
 
-CONTENT_LABEL = "content"
-FIELDS = ("cron", "createPipelineJobRequest", "maxConcurrentRunCount", "maxConcurrentActiveRunCount")
+FIELDS = ("displayName", "cron", "createPipelineJobRequest", "maxConcurrentRunCount", "maxConcurrentActiveRunCount")
 OPERATION_SECONDS = 600.0
 
 
@@ -43,8 +43,18 @@ class Change:
 
 
 def title_of(usecase: str, environment: str) -> str:
-    """Schedules have no labels; by this name ours are known."""
+    """Schedules have no labels, and those of their jobs are not reliably kept; by this name ours are known."""
     return f"mlops: {usecase} in {environment}"
+
+
+def _shown(title: str, content: str) -> str:
+    return f"{title} [{content}]"
+
+
+def _read(shown: str) -> tuple[str, str]:
+    """Title and content of a schedule's name; its content is empty where somebody has renamed it."""
+    match = re.fullmatch(r"(mlops: .+? in [a-z]+)(?: \[([0-9a-f]+)\])?", shown)
+    return (match[1], match[2] or "") if match else ("", "")
 
 
 def compare(api: VertexApi, environment: str, wanted: list[Wanted]) -> list[Change]:
@@ -53,15 +63,15 @@ def compare(api: VertexApi, environment: str, wanted: list[Wanted]) -> list[Chan
     changes: list[Change] = []
     seen: set[str] = set()
     for known in api.each(api.parent, "schedules"):
-        title = known.get("displayName", "")
-        if not (title.startswith("mlops: ") and title.endswith(f" in {environment}")):
+        title, content = _read(known.get("displayName", ""))
+        if not title.endswith(f" in {environment}"):
             continue
         asked = by_title.get(title)
         if asked is None or title in seen or known.get("state") == "COMPLETED":
             changes.append(Change("delete", title, known=known["name"]))
             continue
         seen.add(title)
-        if _content(known) != asked.content:
+        if content != asked.content:
             changes.append(Change("update", title, asked, known["name"]))
         if known.get("state") == "PAUSED":
             changes.append(Change("resume", title, asked, known["name"]))
@@ -84,17 +94,10 @@ def apply(api: VertexApi, change: Change) -> None:
 
 def _body(api: VertexApi, change: Change) -> Answer:
     assert change.wanted  # noqa: S101 - create and update have one
-    job = dict(change.wanted.job)
-    job["labels"] = {**job.get("labels", {}), CONTENT_LABEL: change.wanted.content}
     return {
-        "displayName": change.title,
+        "displayName": _shown(change.title, change.wanted.content),
         "cron": change.wanted.cron,
-        "createPipelineJobRequest": {"parent": api.parent, "pipelineJob": job},
+        "createPipelineJobRequest": {"parent": api.parent, "pipelineJob": dict(change.wanted.job)},
         "maxConcurrentRunCount": "1",
         "maxConcurrentActiveRunCount": "1",
     }
-
-
-def _content(known: Answer) -> str:
-    labels = known.get("createPipelineJobRequest", {}).get("pipelineJob", {}).get("labels", {})
-    return str(labels.get(CONTENT_LABEL, ""))

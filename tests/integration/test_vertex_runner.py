@@ -253,6 +253,7 @@ def test_a_lost_answer_starts_no_second_job(case, fake):
 
 
 def test_a_job_of_that_name_that_is_somebody_else_s_is_left_alone(case, fake):
+    fake.on_look_at_job = lambda job: None
     fake.jobs[case.request.run_id] = {
         "name": f"{fake.parent}/pipelineJobs/{case.request.run_id}",
         "state": "PIPELINE_STATE_RUNNING",
