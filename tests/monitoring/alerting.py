@@ -108,11 +108,17 @@ def alertmanager(folder: Path, config: dict[str, Any]) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path, rules: dict[str, Any], jobs: dict[str, str], alerts_to: str) -> Iterator[str]:
-    """Asks each job's address, as often as a test can wait for."""
+def prometheus(
+    folder: Path,
+    rules: dict[str, Any],
+    jobs: dict[str, str],
+    alerts_to: str,
+    every: tuple[str, str] = ("300ms", "250ms"),
+) -> Iterator[str]:
+    """Asks each job's address, as often as a test can wait for. `every`: the pause, and how long an answer may take."""
     (folder / "rules.yml").write_text(yaml.safe_dump(rules))
     config = {
-        "global": {"scrape_interval": "300ms", "scrape_timeout": "250ms", "evaluation_interval": "300ms"},
+        "global": {"scrape_interval": every[0], "scrape_timeout": every[1], "evaluation_interval": every[0]},
         "rule_files": ["rules.yml"],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alerts_to.removeprefix("http://")]}]}]},
         "scrape_configs": [
