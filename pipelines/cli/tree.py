@@ -23,10 +23,12 @@ def check(context: Context, names: tuple[str, ...], schemas: Path | None) -> Non
     """
     from pipelines.usecase import usecase_names
     from pipelines.usecase.check import check_usecase, told_valid
+    from pipelines.vertex.check import check_vertex
 
     root = context.settings.root
     wanted = names or tuple(usecase_names(root))
     problems = [problem for name in wanted for problem in check_usecase(root, name)]
+    problems += [] if names else check_vertex(root)
     notes: list[str] = []
     judged = ""
     if not names and (root / "clusters").is_dir():

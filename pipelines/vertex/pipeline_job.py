@@ -59,6 +59,7 @@ def job_labels(usecase: str, environment: str) -> dict[str, str]:
 
 
 def _for_vertex(usecase: UseCase, spec: Spec, pipelines: Pipelines, is_scheduled: bool) -> Spec:
+    require_secrets(usecase, pipelines.secrets)
     changed = copy.deepcopy(spec)
     for task in _tasks(changed):
         task["cachingOptions"] = {"enableCache": False}
@@ -91,14 +92,18 @@ def _prepare(
     container["command"] = [*before, "--", *container["command"]]
 
 
-def _secrets(usecase: UseCase, step: StepName, secrets: Mapping[str, str]) -> dict[str, str]:
-    """A login to Git or a registry goes to the steps that need it, a use case's own to the step that loads."""
+def require_secrets(usecase: UseCase, secrets: Mapping[str, str]) -> None:
+    """Raises PipelineNotForVertex."""
     missing = [name for name in usecase.pipeline.secrets if name not in secrets]
     if missing:
         raise PipelineNotForVertex(
             f"{usecase.name} wants the secret {missing[0]}, which pipelines.secrets does not have here",
             hint="put it into Secret Manager and name its version there",
         )
+
+
+def _secrets(usecase: UseCase, step: StepName, secrets: Mapping[str, str]) -> dict[str, str]:
+    """A login to Git or a registry goes to the steps that need it, a use case's own to the step that loads."""
     return {name: version for name, version in secrets.items() if step in _steps_for(name, usecase)}
 
 

@@ -10,6 +10,7 @@ import yaml
 from pipelines.usecase.operation import Serving
 from pipelines.vertex.access import PlainAddress, token_source
 from pipelines.vertex.api import VertexApi
+from pipelines.vertex.check import check_vertex
 from pipelines.vertex.config import load_config
 from pipelines.vertex.errors import (
     NoMachineFits,
@@ -21,6 +22,7 @@ from pipelines.vertex.errors import (
 from pipelines.vertex.machines import size_of
 from pipelines.vertex.target import as_label
 from tests.fake_vertex import FakeVertex
+from tests.pipeline_cases import NAME, Lab
 from tests.vertex_cases import CONFIG, PIPELINES
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +80,40 @@ def test_the_file_that_the_docs_show_is_right(tmp_path):
     found = load_config(write(tmp_path, shown.replace("…", "0" * 63)), "staging")
     assert found.pipelines is not None
     assert found.endpoints.usecases
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (CONFIG, []),
+        (
+            {**CONFIG, "endpoints": {"usecases": ["tinny"]}},
+            ["endpoints.usecases: there is no use case 'tinny' (did you"],
+        ),
+        ({**CONFIG, "pipelines": {**PIPELINES, "scheduled": ["other"]}}, ["pipelines.scheduled: there is no use case"]),
+        ({**CONFIG, "project": "X"}, ["vertex/staging.yaml:1: project"]),
+        (
+            {**CONFIG, "pipelines": {**PIPELINES, "images": {}, "scheduled": [NAME]}},
+            ["pipelines.scheduled: tiny: tiny runs in the image 'default'"],
+        ),
+    ],
+)
+def test_a_check_finds_what_a_reconcile_would_stumble_over(tmp_path, values, told):
+    write(Lab(tmp_path / "checkout").root, values)
+    found = check_vertex(tmp_path / "checkout")
+    assert len(found) == len(told), found
+    assert all(part in problem for part, problem in zip(told, found, strict=True))
+
+
+def test_a_check_finds_a_file_that_nothing_reads(tmp_path):
+    write(tmp_path, {})
+    (tmp_path / "vertex" / "staging.yaml").rename(tmp_path / "vertex" / "stage.yaml")
+    (problem,) = check_vertex(tmp_path)
+    assert problem.startswith("vertex/stage.yaml: nothing reads this file")
+
+
+def test_a_checkout_without_vertex_has_nothing_to_check(tmp_path):
+    assert check_vertex(tmp_path) == []
 
 
 @pytest.mark.parametrize(

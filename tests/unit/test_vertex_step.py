@@ -1,48 +1,25 @@
 """What a step's container starts with on Vertex AI: secrets, a time limit, the run's name."""
 
-import base64
 import json
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from pipelines.vertex.errors import NoRunName, SecretUnavailable
 from pipelines.vertex.pipeline_job import SCHEDULED
 from pipelines.vertex.step import CANNOT_START, fetch_secret, main, name_the_run
+from tests.fake_secrets import TOKEN, secret_manager
 
 VERSION = "projects/1/secrets/git/versions/3"
 
 
 @pytest.fixture
 def secrets(monkeypatch):
-    """A stand-in for Secret Manager's `access`; it knows one secret and one token."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-        def do_GET(self):
-            known = self.path == f"/v1/{VERSION}:access" and self.headers["Authorization"] == "Bearer ya29.good"
-            data = base64.b64encode(b"hunter2\xc3\xa4").decode()
-            body = json.dumps({"name": VERSION, "payload": {"data": data}} if known else {"error": {}}).encode()
-            self.send_response(200 if known else 403)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    address = f"http://127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setenv("MLOPS_VERTEX_SECRETS_API", address)
-    monkeypatch.setenv("MLOPS_VERTEX_TOKEN", "ya29.good")
-    yield address
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with secret_manager({VERSION: "hunter2ä"}) as address:
+        monkeypatch.setenv("MLOPS_VERTEX_SECRETS_API", address)
+        monkeypatch.setenv("MLOPS_VERTEX_TOKEN", TOKEN)
+        yield address
 
 
 def executor_input(run_id: str) -> str:
