@@ -158,4 +158,4 @@ def test_an_invalid_use_case_writes_nothing(root):
 def test_every_file_is_rendered_once():
     paths = [file.path for file in rendered_files(ROOT)]
     assert len(paths) == len(set(paths))
-    assert sum(path.startswith("apps/") for path in paths) == len(usecase_names(ROOT)) * len(ENVIRONMENTS)
+    assert sum(path.endswith("/settings.yaml") for path in paths) == len(usecase_names(ROOT)) * len(ENVIRONMENTS)
