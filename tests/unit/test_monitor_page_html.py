@@ -132,8 +132,8 @@ class TestAllModels:
     def test_numbers_stand_beside_their_limits(self, week):
         text = week.page("/").text
         told = {one.kind: one for one in evaluated(2.0, 0.45)}
-        assert f"{told['quality'].value:.3f} < 0.700" in text
-        assert f"{told['inputs'].value:.3f} > 0.200" in text
+        assert f"{told['quality'].value:.3f} < 0.7" in text
+        assert f"{told['inputs'].value:.3f} > 0.2" in text
 
     def test_what_is_not_released_says_how_to_release_it(self, week):
         assert "mlops run churn" in week.page("/").text
@@ -170,7 +170,7 @@ class TestOneModel:
         quality = next(one for one in evaluated(2.0, 0.45) if one.kind == "quality")
         low, high = quality.detail["interval"]
         assert charts[0].startswith(
-            f"Live quality: last {quality.value:.3f} [{low:.3f}, {high:.3f}], limit 0.700; from {quality.value:.3f} to "
+            f"Live quality: last {quality.value:.3f} [{low:.3f}, {high:.3f}], limit 0.7; from {quality.value:.3f} to "
         )
         assert len(charts) == 4
         assert {attrs["role"] for attrs in page.all("svg") if "aria-hidden" not in attrs} == {"img"}

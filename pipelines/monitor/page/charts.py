@@ -14,6 +14,7 @@ from itertools import groupby, pairwise
 
 from markupsafe import Markup, escape
 
+from pipelines.monitor.page import words
 from pipelines.monitor.page.shown import Bound, Point
 from pipelines.monitor.page.words import figure, many, moment
 
@@ -53,7 +54,7 @@ def sparkline(values: tuple[float | None, ...], limit: float | None, bound: Boun
     step, last = known[-1]
     parts.append(_dot(x(step), y(last), _is_beyond(last, limit, bound), 2.6))
     told = f"{name}: last {figure(last)}, from {figure(min(numbers))} to {figure(max(numbers))}"
-    told += f", limit {figure(limit)}" if limit is not None else ""
+    told += f", limit {words.limit(limit)}" if limit is not None else ""
     return _svg(SPARK_WIDTH, SPARK_HEIGHT, "spark", told, parts)
 
 
@@ -85,7 +86,7 @@ def chart(points: Sequence[Point], name: str) -> Markup:
         if beyond or (len(drawn) - 1 - number) % every == 0:
             parts.append(_dot(x(point.time), y(value), beyond, 2.4))
     if limit is not None:
-        parts.append(_text(LEFT + 3, y(limit) - 4, f"limit {figure(limit)}", "start", "limit-name"))
+        parts.append(_text(LEFT + 3, y(limit) - 4, f"limit {words.limit(limit)}", "start", "limit-name"))
     return _svg(WIDTH, HEIGHT, "chart", in_words(points, name), parts)
 
 
@@ -98,7 +99,7 @@ def in_words(points: Sequence[Point], name: str) -> str:
     beyond = sum(point.status == "alert" for point in drawn)
     last = drawn[-1]
     spread = f" [{figure(last.interval[0])}, {figure(last.interval[1])}]" if last.interval else ""
-    limit = f", limit {figure(last.threshold)}" if last.threshold is not None else ""
+    limit = f", limit {words.limit(last.threshold)}" if last.threshold is not None else ""
     return (
         f"{name}: last {figure(last.value)}{spread}{limit}; from {figure(min(numbers))} to {figure(max(numbers))} "
         f"since {moment(drawn[0].time)}; {beyond} of {many(len(drawn), 'value')} raised an alert"
@@ -190,12 +191,12 @@ def _dot(x: float, y: float, beyond: bool, size: float) -> str:
     return f'<circle class="within" cx="{x:.1f}" cy="{y:.1f}" r="{size - 0.6:.1f}"/>'
 
 
-def _text(x: float, y: float, words: str, anchor: str, name: str = "tick") -> str:
-    return f'<text class="{name}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+def _text(x: float, y: float, text: str, anchor: str, name: str = "tick") -> str:
+    return f'<text class="{name}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 def _svg(width: int, height: int, name: str, told: str, parts: Sequence[str]) -> Markup:
     """All words that go in are escaped: here, and in _text."""
-    words = escape(told)
-    head = f'<svg class="{name}" viewBox="0 0 {width} {height}" role="img" aria-label="{words}"><title>{words}</title>'
+    text = escape(told)
+    head = f'<svg class="{name}" viewBox="0 0 {width} {height}" role="img" aria-label="{text}"><title>{text}</title>'
     return Markup(f"{head}{''.join(parts)}</svg>")  # noqa: S704

@@ -58,6 +58,7 @@ def _templates() -> Environment:
     )
     made.filters |= {
         "figure": words.figure,
+        "limit": words.limit,
         "share": words.share,
         "span": words.span,
         "moment": words.moment,

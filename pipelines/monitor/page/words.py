@@ -37,6 +37,11 @@ def figure(value: float | None) -> str:
     return f"{value:.3f}" if size >= 0.001 or value == 0 else f"{value:.2g}"
 
 
+def limit(value: float | None) -> str:
+    """A limit as people wrote it."""
+    return NOTHING if value is None else f"{value:g}"
+
+
 def share(value: float | None) -> str:
     """A ratio in percent; 0 and 100 only where it is just that."""
     if value is None:
