@@ -31,7 +31,7 @@ from pipelines.monitoring.runner import LocalRunner, last_local_run
 from pipelines.monitoring.store.store import Store
 from pipelines.monitoring.trigger_metrics import TriggerMetrics
 from pipelines.monitoring.trigger_table import TriggerTable
-from pipelines.monitoring.triggers import Runner
+from pipelines.monitoring.triggers import Runner, Trigger, TriggerRecord
 from pipelines.monitoring.watched_metrics import RunMetrics, WatchedMetrics
 from pipelines.settings import Settings
 from pipelines.usecase import UseCase
@@ -98,6 +98,12 @@ class Monitor:
         if found is None:
             raise UsecaseUnknown(f"use case {usecase!r} is not watched here, so its privacy rules are not known")
         return store_rules(self.settings, found)
+
+    def request(self, trigger: Trigger) -> TriggerRecord:
+        """Ask for a run; refused where none is started."""
+        if self.options.starts_runs:
+            return self.dispatcher.request(trigger)
+        return self.triggers.refuse(trigger, "this monitor starts no runs (MLOPS_START_RUNS)", utc_now())
 
     def labelled(self, usecase: str) -> Labelled | None:
         found = self.watch.sight.usecase(usecase)
@@ -181,16 +187,16 @@ class Monitor:
             log(f"run: {record.usecase} in {record.environment}, {record.sentence}")
 
     def _act_on(self, model: Model, assessments: list[Assessment]) -> None:
-        if "assessments" in self.options.act_on:
+        if self.options.starts_runs and "assessments" in self.options.act_on:
             act_on(self.dispatcher, model.usecase, assessments)
 
     def _ask_schedules(self) -> None:
-        if "schedule" in self.options.act_on:
+        if self.options.starts_runs and "schedule" in self.options.act_on:
             for model in self._trained_for():
                 act_on_schedule(self.dispatcher, self.triggers, model.usecase, model.environment, utc_now())
 
     def _ask_data(self) -> None:
-        if "new-data" in self.options.act_on:
+        if self.options.starts_runs and "new-data" in self.options.act_on:
             for model in self._trained_for():
                 act_on_new_data(self.dispatcher, self.triggers, model.usecase, model.environment, self._fingerprint)
 

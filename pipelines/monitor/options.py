@@ -5,6 +5,7 @@ MLOPS_EVALUATE_EVERY  pause between two rounds of evaluations (default: 5m)
 MLOPS_ACT_ON          what starts runs beside requests: assessments, schedule, new-data (default: all three).
                       Where Alertmanager tells the monitor what lasts, assessments are left out; where schedules are
                       CronJobs, schedules are
+MLOPS_START_RUNS      0: this monitor only watches; what asks for a run is refused, and people are told (default: 1)
 MLOPS_RUNS_AT_ONCE    of different use cases (default: 1)
 MLOPS_LONGEST_COOLDOWN  shortens every retrain.cooldown to this, to try things out (default: none)
 MLOPS_MLFLOW_URL      where people find MLflow     } only for links
@@ -36,6 +37,7 @@ class Options:
     watch: Watch = "git"
     evaluate_every: timedelta = timedelta(minutes=5)
     act_on: tuple[Cause, ...] = CAUSES
+    starts_runs: bool = True
     runs_at_once: int = 1
     longest_cooldown: timedelta | None = None
     mlflow: str = ""
@@ -50,6 +52,7 @@ class Options:
             watch=_watch(env.get("MLOPS_WATCH", "git")),
             evaluate_every=_duration("MLOPS_EVALUATE_EVERY", env.get("MLOPS_EVALUATE_EVERY", "5m")),
             act_on=_causes(env.get("MLOPS_ACT_ON", ",".join(CAUSES))),
+            starts_runs=_yes_or_no("MLOPS_START_RUNS", env.get("MLOPS_START_RUNS", "1")),
             runs_at_once=_count("MLOPS_RUNS_AT_ONCE", env.get("MLOPS_RUNS_AT_ONCE", "1")),
             longest_cooldown=_duration("MLOPS_LONGEST_COOLDOWN", cooldown) if cooldown else None,
             mlflow=env.get("MLOPS_MLFLOW_URL", "").rstrip("/"),
@@ -77,6 +80,12 @@ def _causes(value: str) -> tuple[Cause, ...]:
         if one not in CAUSES:
             raise OptionWrong(f"MLOPS_ACT_ON names {one!r}; allowed, with commas between: {', '.join(CAUSES)}")
     return tuple(cause for cause in CAUSES if cause in asked)
+
+
+def _yes_or_no(name: str, value: str) -> bool:
+    if value not in {"0", "1"}:
+        raise OptionWrong(f"{name} is {value!r}; it is 1 or 0")
+    return value == "1"
 
 
 def _count(name: str, value: str) -> int:

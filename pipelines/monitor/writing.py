@@ -123,7 +123,7 @@ def _labels(monitor: Monitor, body: bytes) -> Any:
 
 def _alerts(monitor: Monitor, body: bytes) -> Any:
     alerts = read_alerts(body)
-    requested = [monitor.dispatcher.request(trigger) for trigger in alerts.triggers]
+    requested = [monitor.request(trigger) for trigger in alerts.triggers]
     withdrawn = sum(monitor.dispatcher.withdraw(one.usecase, one.environment, one.fingerprint) for one in alerts.gone)
     for record in requested:
         log(f"alert: {record.usecase} in {record.environment}, {record.sentence}: {record.state}")
@@ -142,7 +142,7 @@ def _trigger(monitor: Monitor, body: bytes) -> Any:
             f"{key}: {first['msg']}",
             hint='send {"usecase": …, "environment": "staging", "reason": "manual", "evidence": …, "fingerprint": …}',
         ) from None
-    return _told(monitor.dispatcher.request(trigger))
+    return _told(monitor.request(trigger))
 
 
 def _evaluate(monitor: Monitor) -> Any:

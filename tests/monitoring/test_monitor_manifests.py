@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from click.testing import CliRunner
 
 from pipelines.cli import main
+from pipelines.monitor.options import Options
 from tests.monitoring.rules import ROOT, rules
 
 MONITOR = ROOT / "infrastructure" / "platform" / "monitor"
@@ -106,15 +108,26 @@ def test_it_is_nobody_special():
     assert security["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_the_profiles_have_it_as_soon_as_there_is_something_to_start_and_not_before():
-    """A Deployment that cannot start would keep the stage, and with it every model, from getting ready."""
-    command = container(MONITOR)["args"][0]
+def test_every_profile_has_it_and_its_command_can_be_said():
+    verb, *options = container(MONITOR)["args"]
+    CliRunner().invoke(main, [verb, *options, "--help"], catch_exceptions=False)
     for profile in ("lite", "full"):
         parts = read(ROOT / "infrastructure" / "profiles" / profile / "platform", "kustomization")["resources"]
-        assert ("../../../platform/monitor" in parts) == (command in main.commands), (
-            f"`mlops {command}` {'exists' if command in main.commands else 'does not exist yet'}: "
-            f"see the line ../../../platform/monitor of profiles/{profile}/platform"
-        )
+        assert "../../../platform/monitor" in parts
+
+
+def test_its_settings_can_be_read_and_only_where_pipelines_are_does_it_start_any():
+    own = read(MONITOR, "settings")["data"]
+    (patch,) = read(MONITOR / "retrains", "kustomization")["patches"]
+    changed = yaml.safe_load(patch["patch"])["data"]
+    assert not Options.load(own).starts_runs
+    assert Options.load(own).watch == "cluster"
+    trains = Options.load(own | changed)
+    assert (trains.starts_runs, trains.act_on) == (True, ("new-data",)), "alerts and CronJobs do the rest"
+    for cluster in ("local", "staging", "production"):
+        stage = read(ROOT / "clusters" / cluster, "platform")["spec"]
+        has_pipelines = (ROOT / "clusters" / cluster / "pipelines").is_dir()
+        assert ("../../../platform/monitor/retrains" in stage.get("components", [])) == has_pipelines, cluster
 
 
 def test_every_cluster_says_which_image():

@@ -49,6 +49,8 @@ def sparkline(values: tuple[float | None, ...], limit: float | None, bound: Boun
     y = Scale(*_range(numbers, limit), SPARK_HEIGHT - SPARK_EDGE, SPARK_EDGE)
     x = Scale(0, max(1, len(values) - 1), SPARK_EDGE, SPARK_WIDTH - SPARK_EDGE)
     parts = [_line([(x(step), y(value)) for step, value in piece], "line") for piece in _unbroken(known)]
+    if len(parts) > 1:  # between them nothing was judged: told as a guess
+        parts.insert(0, _line([(x(step), y(value)) for step, value in known], "gap"))
     if limit is not None:
         parts.insert(0, _segment(0, y(limit), SPARK_WIDTH, y(limit), "limit"))
     step, last = known[-1]
