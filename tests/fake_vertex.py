@@ -7,9 +7,6 @@ test shows.
 """
 
 import contextlib
-import functools
-import importlib
-import inspect
 import itertools
 import json
 import re
@@ -21,55 +18,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from tests.vertex_messages import (
+    Answer,
+    camel,
+    job_problem,
+    label_problem,
+    missing,
+    parse,
+    refusal,
+    routes,
+    shown,
+    split_problem,
+)
+
 NUMBER = "424242424242"  # of the project: Vertex AI answers with it where it was asked with the project's id
-SERVICES = ("model", "endpoint", "pipeline", "schedule")
-Answer = tuple[int, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Route:
-    """One method of the API, as google-cloud-aiplatform's REST client has it."""
-
-    name: str
-    method: str
-    pattern: re.Pattern[str]
-    body: str | None
-    request: Any
-
-    @property
-    def handler(self) -> str:
-        return "_" + re.sub(r"(?<!^)(?=[A-Z])", "_", self.name).lower()
-
-
-@functools.cache
-def routes() -> list[Route]:
-    """Read from the library; importing it takes seconds."""
-    from google.cloud import aiplatform_v1
-
-    found = []
-    for service in SERVICES:
-        package = f"google.cloud.aiplatform_v1.services.{service}_service.transports"
-        module = importlib.import_module(f"{package}.rest_base")
-        base = next(kind for name, kind in vars(module).items() if name.startswith("_Base") and inspect.isclass(kind))
-        for name, method in vars(base).items():
-            request = getattr(aiplatform_v1, f"{name.removeprefix('_Base')}Request", None)
-            if name.startswith("_Base") and request is not None and hasattr(method, "_get_http_options"):
-                for option in method._get_http_options():
-                    pattern = _pattern(option["uri"])
-                    found.append(Route(name[5:], option["method"].upper(), pattern, option.get("body"), request))
-    return found
-
-
-def _pattern(uri: str) -> re.Pattern[str]:
-    """`/v1/{name=projects/*/models/*}:x` as a regular expression with a group a variable."""
-    text = ""
-    for part in re.split(r"(\{[^}]+\})", uri):
-        if part.startswith("{"):
-            name, _, form = part[1:-1].partition("=")
-            text += f"(?P<{name.replace('.', '__')}>{re.escape(form).replace(re.escape('*'), '[^/:]+')})"
-        else:
-            text += re.escape(part)
-    return re.compile(text)
 
 
 @dataclass
@@ -170,7 +132,7 @@ class FakeVertex:
                 self.requests.append(f"Refused{status}")
                 return status, extra, {"error": {"code": status, "message": "told to fail", **error}}
             if headers.get("authorization") != f"Bearer {self.token}":
-                return (401, {}, _error(401, "Request had invalid authentication credentials.", "UNAUTHENTICATED")[1])
+                return (401, {}, refusal(401, "Request had invalid authentication credentials.", "UNAUTHENTICATED")[1])
             status, answer = self._operations(path) or self._serve(method, path, query, body)
             return status, {}, answer
 
@@ -180,50 +142,25 @@ class FakeVertex:
             return None
         if number:
             operation = self.operations.get(f"{owner}{found}{number}")
-            return (200, operation.look()) if operation else _missing(path)
+            return (200, operation.look()) if operation else missing(path)
         self.requests.append("ListOperations")
         held = [each for name, each in self.operations.items() if name.startswith(f"{owner}/operations/")]
         known = self.endpoints if "/endpoints/" in owner else self.models
         if not held and owner.rpartition("/")[2] not in known:
-            return _missing(path)
+            return missing(path)
         return 200, {"operations": [each.look() for each in held]}
 
     def _serve(self, method: str, path: str, query: dict[str, str], body: bytes) -> Answer:
         for route in routes():
             match = route.pattern.fullmatch(path)
             if route.method == method and match:
-                words = self._parse(route, match.groupdict(), query, json.loads(body) if body else None)
+                words = parse(route, self.parent, match.groupdict(), query, json.loads(body) if body else None)
                 if isinstance(words, str):
-                    return _error(400, words, "INVALID_ARGUMENT")
+                    return refusal(400, words, "INVALID_ARGUMENT")
                 self.requests.append(route.name)
                 handled: Answer = getattr(self, route.handler)(words)
                 return handled
-        return _error(404, f"no such method: {method} {path}", "NOT_FOUND")
-
-    def _parse(self, route: Route, found: dict[str, str], query: dict[str, str], body: Any) -> Any:
-        """The request as its message's JSON; a text that says why it is none."""
-        from google.protobuf import json_format
-
-        if body is not None and route.body is None:
-            return f"{route.name} takes no body"
-        words: dict[str, Any] = dict(query)
-        if route.body == "*":
-            words |= body or {}
-        elif route.body:
-            words[_camel(route.body)] = body or {}
-        for name, value in found.items():
-            place, *keys = (_camel(part) for part in name.split("__"))
-            if keys:
-                words.setdefault(place, {})[keys[0]] = value
-            else:
-                words[place] = value
-            if not value.startswith(self.parent):
-                return f"{value} is not in {self.parent}"
-        try:
-            json_format.ParseDict(words, route.request.pb()())
-        except json_format.ParseError as error:
-            return f"Invalid JSON payload received: {error}"
-        return words
+        return refusal(404, f"no such method: {method} {path}", "NOT_FOUND")
 
     # --- operations ----------------------------------------------------------------------------------------
 
@@ -237,7 +174,7 @@ class FakeVertex:
         running = [name for name, each in self.operations.items() if name.startswith(owner) and not each.done]
         if running:
             told = f"There are other operations running on the Endpoint: {running}"
-            return _error(400, told, "FAILED_PRECONDITION")
+            return refusal(400, told, "FAILED_PRECONDITION")
         return None
 
     # --- models --------------------------------------------------------------------------------------------
@@ -246,15 +183,15 @@ class FakeVertex:
         model, parent = words["model"], words.get("parentModel", "").rpartition("/")[2]
         name = parent or words.get("modelId", "")
         if not model.get("displayName") or not model.get("containerSpec", {}).get("imageUri"):
-            return _error(400, "display_name and container_spec.image_uri are required", "INVALID_ARGUMENT")
+            return refusal(400, "display_name and container_spec.image_uri are required", "INVALID_ARGUMENT")
         if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,62}", name):
-            return _error(400, f"model_id {name!r} is not valid", "INVALID_ARGUMENT")
-        if problem := _label_problem(model.get("labels", {})):
-            return _error(400, problem, "INVALID_ARGUMENT")
+            return refusal(400, f"model_id {name!r} is not valid", "INVALID_ARGUMENT")
+        if problem := label_problem(model.get("labels", {})):
+            return refusal(400, problem, "INVALID_ARGUMENT")
         if parent and parent not in self.models:
-            return _missing(parent)
+            return missing(parent)
         if not parent and name in self.models:
-            return _error(409, f"Model {name} already exists", "ALREADY_EXISTS")
+            return refusal(409, f"Model {name} already exists", "ALREADY_EXISTS")
 
         def effect() -> dict[str, Any]:
             versions = self.models.setdefault(name, [])
@@ -271,25 +208,25 @@ class FakeVertex:
         name, _, wanted = words["name"].rpartition("/")[2].partition("@")
         for version in self.models.get(name, []):
             if (wanted or "default") in (version["versionId"], *version["versionAliases"]):
-                return 200, _shown("Model", version)
-        return _missing(words["name"])
+                return 200, shown("Model", version)
+        return missing(words["name"])
 
     # --- endpoints -----------------------------------------------------------------------------------------
 
     def _create_endpoint(self, words: dict[str, Any]) -> Answer:
         name, endpoint = words.get("endpointId", ""), words["endpoint"]
         if not re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", name) or not endpoint.get("displayName"):
-            return _error(400, f"endpoint_id {name!r} or display_name is not valid", "INVALID_ARGUMENT")
+            return refusal(400, f"endpoint_id {name!r} or display_name is not valid", "INVALID_ARGUMENT")
         if name in self.endpoints:
-            return _error(409, f"Endpoint {name} already exists", "ALREADY_EXISTS")
-        if problem := _label_problem(endpoint.get("labels", {})):
-            return _error(400, problem, "INVALID_ARGUMENT")
+            return refusal(409, f"Endpoint {name} already exists", "ALREADY_EXISTS")
+        if problem := label_problem(endpoint.get("labels", {})):
+            return refusal(400, problem, "INVALID_ARGUMENT")
         made = {**endpoint, "name": self._numbered("endpoints", name), "deployedModels": [], "trafficSplit": {}}
         return self._begin(f"{self.parent}/endpoints/{name}", lambda: self._keep(name, made))
 
     def _get_endpoint(self, words: dict[str, Any]) -> Answer:
         found = self.endpoints.get(words["name"].rpartition("/")[2])
-        return (200, _shown("Endpoint", found)) if found else _missing(words["name"])
+        return (200, shown("Endpoint", found)) if found else missing(words["name"])
 
     def _list_endpoints(self, words: dict[str, Any]) -> Answer:
         return self._page("endpoints", "Endpoint", self.endpoints, words)
@@ -298,35 +235,35 @@ class FakeVertex:
         changed = words["endpoint"]
         name = changed["name"].rpartition("/")[2]
         if name not in self.endpoints:
-            return _missing(name)
+            return missing(name)
         endpoint, mask = self.endpoints[name], words.get("updateMask", "").split(",")
         if not set(mask) <= {"trafficSplit", "labels", "displayName"}:
-            return _error(400, f"update_mask {mask} is not supported", "INVALID_ARGUMENT")
+            return refusal(400, f"update_mask {mask} is not supported", "INVALID_ARGUMENT")
         if changed.get("etag") not in (None, endpoint["etag"]):
-            return _error(409, "the etag is not the current one", "ABORTED")
-        if "trafficSplit" in mask and (problem := _split_problem(endpoint, changed["trafficSplit"])):
-            return _error(400, problem, "INVALID_ARGUMENT")
-        if problem := _label_problem(changed.get("labels", {})):
-            return _error(400, problem, "INVALID_ARGUMENT")
+            return refusal(409, "the etag is not the current one", "ABORTED")
+        if "trafficSplit" in mask and (problem := split_problem(endpoint, changed["trafficSplit"])):
+            return refusal(400, problem, "INVALID_ARGUMENT")
+        if problem := label_problem(changed.get("labels", {})):
+            return refusal(400, problem, "INVALID_ARGUMENT")
         self._keep(name, {**endpoint, **{key: changed[key] for key in mask}})
-        return 200, _shown("Endpoint", self.endpoints[name])
+        return 200, shown("Endpoint", self.endpoints[name])
 
     def _deploy_model(self, words: dict[str, Any]) -> Answer:
         name, wanted = words["endpoint"].rpartition("/")[2], words["deployedModel"]
         endpoint, split = self.endpoints.get(name), words.get("trafficSplit", {})
         if endpoint is None:
-            return _missing(name)
+            return missing(name)
         if busy := self._busy(words["endpoint"]):
             return busy
         model, _, number = wanted["model"].rpartition("/")[2].partition("@")
         version = next((each for each in self.models.get(model, []) if each["versionId"] == number), None)
         if version is None:
-            return _missing(wanted["model"])
+            return missing(wanted["model"])
         resources = wanted.get("dedicatedResources", {})
         if not resources.get("machineSpec", {}).get("machineType") or resources.get("minReplicaCount", 0) < 1:
-            return _error(400, "machine_type and min_replica_count are required", "INVALID_ARGUMENT")
-        if problem := _split_problem(endpoint, split, "0"):
-            return _error(400, problem, "INVALID_ARGUMENT")
+            return refusal(400, "machine_type and min_replica_count are required", "INVALID_ARGUMENT")
+        if problem := split_problem(endpoint, split, "0"):
+            return refusal(400, problem, "INVALID_ARGUMENT")
 
         def effect() -> dict[str, Any]:
             number = str(next(self._numbers))
@@ -345,9 +282,9 @@ class FakeVertex:
         if busy := self._busy(words["endpoint"]):
             return busy
         if number not in [each["id"] for each in endpoint["deployedModels"]]:
-            return _missing(number)
+            return missing(number)
         if endpoint["trafficSplit"].get(number) and len(endpoint["deployedModels"]) > 1:
-            return _error(400, f"DeployedModel {number} has traffic", "FAILED_PRECONDITION")
+            return refusal(400, f"DeployedModel {number} has traffic", "FAILED_PRECONDITION")
 
         def effect() -> None:
             now = self.endpoints[name]
@@ -375,24 +312,24 @@ class FakeVertex:
     def _create_pipeline_job(self, words: dict[str, Any]) -> Answer:
         name, job = words.get("pipelineJobId", ""), words["pipelineJob"]
         if not re.fullmatch(r"[a-z][-a-z0-9]{0,127}", name):
-            return _error(400, f"pipeline_job_id {name!r} is not valid", "INVALID_ARGUMENT")
+            return refusal(400, f"pipeline_job_id {name!r} is not valid", "INVALID_ARGUMENT")
         if name in self.jobs:
-            return _error(409, f"PipelineJob {name} already exists", "ALREADY_EXISTS")
-        if problem := _job_problem(job):
-            return _error(400, problem, "INVALID_ARGUMENT")
+            return refusal(409, f"PipelineJob {name} already exists", "ALREADY_EXISTS")
+        if problem := job_problem(job):
+            return refusal(400, problem, "INVALID_ARGUMENT")
         made = {"createTime": self._time(), "state": "PIPELINE_STATE_PENDING", "jobDetail": {"taskDetails": []}}
         self.jobs[name] = {**job, **made, "name": self._numbered("pipelineJobs", name)}
-        return 200, _shown("PipelineJob", self.jobs[name])
+        return 200, shown("PipelineJob", self.jobs[name])
 
     def _get_pipeline_job(self, words: dict[str, Any]) -> Answer:
         job = self.jobs.get(words["name"].rpartition("/")[2])
         if job is None:
-            return _missing(words["name"])
+            return missing(words["name"])
         if job["state"] == "PIPELINE_STATE_CANCELLING":
             job["state"] = "PIPELINE_STATE_CANCELLED"
         elif job["state"] in ("PIPELINE_STATE_PENDING", "PIPELINE_STATE_RUNNING"):
             self.on_look_at_job(job)
-        return 200, _shown("PipelineJob", job)
+        return 200, shown("PipelineJob", job)
 
     def _list_pipeline_jobs(self, words: dict[str, Any]) -> Answer:
         return self._page("pipelineJobs", "PipelineJob", self.jobs, words)
@@ -400,7 +337,7 @@ class FakeVertex:
     def _cancel_pipeline_job(self, words: dict[str, Any]) -> Answer:
         job = self.jobs.get(words["name"].rpartition("/")[2])
         if job is None:
-            return _missing(words["name"])
+            return missing(words["name"])
         job["state"] = "PIPELINE_STATE_CANCELLING"
         return 200, {}
 
@@ -410,13 +347,13 @@ class FakeVertex:
         schedule = words["schedule"]
         asked = schedule.get("createPipelineJobRequest", {})
         if not schedule.get("cron") or int(schedule.get("maxConcurrentRunCount", 0)) < 1 or not asked.get("parent"):
-            return _error(400, "cron, max_concurrent_run_count and parent are required", "INVALID_ARGUMENT")
-        if problem := _job_problem(asked["pipelineJob"]):
-            return _error(400, problem, "INVALID_ARGUMENT")
+            return refusal(400, "cron, max_concurrent_run_count and parent are required", "INVALID_ARGUMENT")
+        if problem := job_problem(asked["pipelineJob"]):
+            return refusal(400, problem, "INVALID_ARGUMENT")
         number = str(next(self._numbers))
         made = {**schedule, "name": self._numbered("schedules", number), "state": "ACTIVE", "createTime": self._time()}
         self.schedules[number] = made
-        return 200, _shown("Schedule", made)
+        return 200, shown("Schedule", made)
 
     def _list_schedules(self, words: dict[str, Any]) -> Answer:
         return self._page("schedules", "Schedule", self.schedules, words)
@@ -425,21 +362,21 @@ class FakeVertex:
         change, mask = words["schedule"], words.get("updateMask", "").split(",")
         number = change["name"].rpartition("/")[2]
         if number not in self.schedules:
-            return _missing(number)
+            return missing(number)
         self.schedules[number] |= {key: change[key] for key in mask}
-        return 200, _shown("Schedule", self.schedules[number])
+        return 200, shown("Schedule", self.schedules[number])
 
     def _resume_schedule(self, words: dict[str, Any]) -> Answer:
         number = words["name"].rpartition("/")[2]
         if self.schedules[number]["state"] != "PAUSED":
-            return _error(400, "the schedule is not paused", "FAILED_PRECONDITION")
+            return refusal(400, "the schedule is not paused", "FAILED_PRECONDITION")
         self.schedules[number]["state"] = "ACTIVE"
         return 200, {}
 
     def _delete_schedule(self, words: dict[str, Any]) -> Answer:
         number = words["name"].rpartition("/")[2]
         if number not in self.schedules:
-            return _missing(number)
+            return missing(number)
         return self._begin(words["name"], lambda: self.schedules.pop(number) and None)
 
     # --- the parts -----------------------------------------------------------------------------------------
@@ -458,7 +395,7 @@ class FakeVertex:
         """Two a page, so that every list has to be paged."""
         wanted = [each for each in held.values() if _fits(each, words.get("filter", ""))]
         start = int(words.get("pageToken", "0"))
-        page: dict[str, Any] = {key: [_shown(kind, each) for each in wanted[start : start + 2]]}
+        page: dict[str, Any] = {key: [shown(kind, each) for each in wanted[start : start + 2]]}
         return 200, page | ({"nextPageToken": str(start + 2)} if len(wanted) > start + 2 else {})
 
 
@@ -501,71 +438,11 @@ def _handler(fake: FakeVertex) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _shown(kind: str, held: dict[str, Any]) -> dict[str, Any]:
-    """As the API shows it: through the message's own type, or not at all."""
-    from google.cloud import aiplatform_v1
-    from google.protobuf import json_format
-
-    message = json_format.ParseDict(held, getattr(aiplatform_v1, kind).pb()())
-    shown: dict[str, Any] = json_format.MessageToDict(message)
-    return shown
-
-
-def _job_problem(job: dict[str, Any]) -> str | None:
-    """What Vertex AI would refuse of a pipeline job, as far as it is documented."""
-    from google.protobuf import json_format
-    from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
-
-    config = job.get("runtimeConfig", {})
-    if not config.get("gcsOutputDirectory", "").startswith("gs://"):
-        return "runtime_config.gcs_output_directory must be a gs:// directory"
-    if problem := _label_problem(job.get("labels", {})):
-        return problem
-    try:
-        spec = json_format.ParseDict(job["pipelineSpec"], PipelineSpec())
-    except (json_format.ParseError, KeyError) as error:
-        return f"pipeline_spec is none: {error}"
-    wanted, given = set(spec.root.input_definitions.parameters), set(config.get("parameterValues", {}))
-    if wanted != given:
-        return f"the pipeline takes the parameters {wanted}, not {given}"
-    for name, executor in json_format.MessageToDict(spec.deployment_spec).get("executors", {}).items():
-        if "." not in executor["container"]["image"].partition("/")[0]:
-            return f"the image of {name} is in no registry: {executor['container']['image']}"
-    return None
-
-
-def _label_problem(labels: dict[str, str]) -> str | None:
-    for key, value in labels.items():
-        if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) or not re.fullmatch(r"[a-z0-9_-]{0,63}", value):
-            return f"label {key}={value} is not valid"
-    return "more than 64 labels" if len(labels) > 64 else None
-
-
-def _split_problem(endpoint: dict[str, Any], split: dict[str, int], *more: str) -> str | None:
-    known = {each["id"] for each in endpoint["deployedModels"]} | set(more)
-    if strangers := set(split) - known:
-        return f"traffic_split names {strangers}, which are not deployed"
-    return None if sum(split.values()) == 100 else f"traffic_split must add up to 100, not {sum(split.values())}"
-
-
 def _fits(held: dict[str, Any], query: str) -> bool:
     for term in filter(None, query.split(" AND ")):
         key, _, value = term.partition("=")
         place, _, name = key.partition(".")
-        found = held.get(_camel(place), {} if name else "")
+        found = held.get(camel(place), {} if name else "")
         if (found.get(name) if name else found) != value.strip('"'):
             return False
     return True
-
-
-def _missing(what: str) -> Answer:
-    return _error(404, f"{what} is not found.", "NOT_FOUND")
-
-
-def _error(code: int, message: str, status: str) -> Answer:
-    return code, {"error": {"code": code, "message": message, "status": status}}
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)
