@@ -279,21 +279,21 @@ class TestOneModel:
         assert (seen.points, seen.columns, seen.slices, seen.history, seen.line.judged) == ([], [], [], [], [])
 
     def test_a_model_whose_quality_must_not_exceed_its_limit(self, platform):
-        """Then the worst slices are the highest."""
+        """Then the worst slices are the highest; those of a few predictions come after the others."""
         rule = {"metric": "brier", "at_most": 0.2, "labels_within": "3d", "min_labels": 200}
         platform.models = [replace(model(), usecase=watched(quality=rule))]
         detail = {
             "metric": "brier",
             "bound": "at_most",
             "slices": [
-                {"column": "kind", "value": name, "rows": 10, "metrics": {"brier": score}}
-                for name, score in (("a", 0.1), ("b", 0.3))
+                {"column": "kind", "value": name, "rows": rows, "metrics": {"brier": score}}
+                for name, score, rows in (("few", 0.9, 4), ("a", 0.1, 90), ("b", 0.3, 80), ("none", None, 70))
             ],
         }
         quality = next(one for one in evaluated() if one.kind == "quality")
         platform.keep((quality.model_copy(update={"detail": detail, "threshold": 0.2}),))
         seen = look_at_model(platform.sources, "tiny", STAGING)
-        assert [part.value for part in seen.slices] == ["b", "a"]
+        assert [part.value for part in seen.slices] == ["b", "a", "few", "none"]
         assert seen.line.quality.bound == "at_most"
 
     def test_nobody_watches_it(self, platform):

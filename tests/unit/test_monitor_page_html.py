@@ -379,8 +379,10 @@ class TestCharts:
         assert all(0 <= y <= charts.HEIGHT for y in heights)
         assert "nan" not in drawn
 
-    def test_a_gap_is_not_bridged(self):
-        assert str(charts.sparkline((1, 2, None, 4, 5), None, "at_most", "Drift")).count("<polyline") == 2
+    def test_a_gap_is_told_from_what_was_judged(self):
+        with_gap = charts.sparkline((1, 2, None, 4, 5), None, "at_most", "Drift")
+        assert [with_gap.count(f'<polyline class="{name}"') for name in ("gap", "line")] == [1, 2]
+        assert 'class="gap"' not in charts.sparkline((1, 2, 4, 5), None, "at_most", "Drift")
 
     def test_what_is_beyond_is_a_square(self):
         assert "<rect" in charts.sparkline((0.1, 0.3), 0.2, "at_most", "Drift")

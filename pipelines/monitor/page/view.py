@@ -37,6 +37,7 @@ DAYS = (1, 7, 30, 90)
 USUAL_DAYS = 7
 STEPS = 100
 SHOWN_HISTORY = 20
+FEW_ROWS = 30  # a part with fewer says little, and comes last
 ORDER = {"problem": 0, "attention": 1, "fine": 2, "unreleased": 3}
 
 
@@ -210,7 +211,12 @@ def _slices(assessment: Assessment | None) -> list[Slice]:
         score = part["metrics"].get(metric)
         found.append(Slice(column=part["column"], value=part["value"], rows=part["rows"], score=score))
     falling = assessment.detail.get("bound") != "at_least"
-    return sorted(found, key=lambda one: (one.score is None, -(one.score or 0) if falling else one.score or 0))
+
+    def worst_first(one: Slice) -> tuple[bool, bool, float]:
+        score = one.score or 0.0
+        return one.score is None, one.rows < FEW_ROWS, -score if falling else score
+
+    return sorted(found, key=worst_first)
 
 
 def _contract(usecase: UseCase) -> Contract:
