@@ -7,14 +7,23 @@ are real. The tests tell one story and run in their order.
 """
 
 import json
+import shutil
 import urllib.request
+from pathlib import Path
 
 import pytest
 import yaml
 
 from bento.signature import GOLDEN_FILE
 from pipelines.compiling.objects import NAMESPACE
+from pipelines.embedded.origin import ensure_origin
+from pipelines.evaluation.evaluate import Evaluation
+from pipelines.evaluation.gate import Verdict
 from pipelines.release.package import fetch_bento
+from pipelines.release.releases import open_releases
+from pipelines.request import RunRequest, new_run_id
+from pipelines.runners import local
+from pipelines.settings import Settings
 from pipelines.training.shared_journal import SharedJournal
 from tests.e2e.cluster import FLUX, ROOT, ClusterError, is_ready, wait_for
 from tests.e2e.pods import Pods, logs_of_job
@@ -22,6 +31,7 @@ from tests.e2e.tree import ENVIRONMENT, Tree
 from tests.fake_kubeflow import fake_kubeflow
 from tests.kfp_backend import Backend
 from tests.kubeflow_cases import STEPS
+from tests.pipeline_cases import git
 from tests.pipeline_image import pipeline_image
 from tests.stores import BUCKET, stores
 
@@ -38,6 +48,12 @@ def host(tree):
     nodes = json.loads(tree.cluster.kubectl("get", "nodes", "-o", "json"))["items"]
     addresses = nodes[0]["status"]["addresses"]
     return next(each["address"] for each in addresses if each["type"] == "InternalIP")
+
+
+@pytest.fixture(scope="module")
+def ran():
+    """What was asked of the run in the cluster, once there was one."""
+    return {}
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +105,7 @@ def test_flux_delivers_the_pipeline_with_the_rights_for_that_and_no_more(world):
         assert _may(world, verb, kind, namespace) == may, (verb, kind, namespace)
 
 
-def test_the_schedule_s_job_runs_the_pipeline_to_a_release_that_flux_rolls_out(world, host, shared):
+def test_the_schedule_s_job_runs_the_pipeline_to_a_release_that_flux_rolls_out(world, host, shared, ran):
     pods = Pods(world.cluster, f"s3://{BUCKET}/v2/artifacts", shared.bucket)
     pods.prepare()
     version = _delivered_version(world)
@@ -114,6 +130,7 @@ def test_the_schedule_s_job_runs_the_pipeline_to_a_release_that_flux_rolls_out(w
         began = wait_for("the run", lambda: _first(fake.runs) or _fail_if_failed(world, "by-hand"), 120)
         wait_for("its end", lambda: began.run.state in ("SUCCEEDED", "FAILED"), 900)
 
+    ran.update(began.request)
     last = list(done)[-1]
     assert list(done) == STEPS, done[last].log[-3000:]
     assert began.run.state == "SUCCEEDED", done[last].log[-3000:]
@@ -125,6 +142,29 @@ def test_the_schedule_s_job_runs_the_pipeline_to_a_release_that_flux_rolls_out(w
     assert journal.records_of("train")[-1].event == "finished"
     wait_for("the rollout", lambda: _serves(world), ROLLOUT)
     assert _predict(world, release["image"])["release"]["bento"] == f"{WINES}:1"
+
+
+def test_a_run_on_this_machine_answers_the_same(world, shared, ran, tmp_path):
+    """Pods in the pipeline's image on one side, processes in this environment on the other."""
+    root = tmp_path / "checkout"
+    # Without the release that the pods have made, which would be this run's champion.
+    shutil.copytree(world.folder, root, ignore=shutil.ignore_patterns(".git", "release.yaml"))
+    git(root, "init", "-q")
+    git(root, "add", "-A")
+    git(root, "commit", "-q", "-m", "start")
+    settings = Settings.load({}, root=root, home=tmp_path / "home")
+    ensure_origin(Path(settings.remote), root, settings.branch)
+    asked = RunRequest(usecase=WINES, run_id=new_run_id(WINES), environment=ENVIRONMENT, code="c0de" * 10)
+    here = local.run(settings, asked, lambda _record: None)
+
+    assert here.outcome == "released", here.error
+    journal = SharedJournal(shared.tracking_uri, WINES, ran["run_id"])
+    for step, kind in (("evaluate", Evaluation), ("gate", Verdict)):
+        told = next(record for record in journal.records_of(step) if record.event == "finished")
+        assert kind.model_validate(told.result) == kind.model_validate(here.results[step])
+    own = open_releases(settings).current(WINES, ENVIRONMENT)
+    there = open_releases(world.settings).current(WINES, ENVIRONMENT)
+    assert (there.bento, there.model, there.data, there.metrics) == (own.bento, own.model, own.data, own.metrics)
 
 
 def test_the_author_s_code_ran_where_no_key_was(world):

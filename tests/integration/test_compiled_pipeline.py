@@ -1,6 +1,12 @@
 """The compiled pipeline, each component's own command run as the backend would, with nothing shared but the stores."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+import yaml
 
 from pipelines.evaluation.evaluate import Evaluation
 from pipelines.evaluation.gate import Verdict
@@ -13,11 +19,29 @@ from tests.stores import stores
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+SEED = 7
+KFP_LOCAL = """
+import json, sys
+from kfp import components, local
+local.init(local.SubprocessRunner(use_venv=False), pipeline_root=sys.argv[3])
+pipeline = components.load_component_from_file(sys.argv[1])
+pipeline(request=json.loads(sys.argv[2]))
+"""
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     with stores(tmp_path_factory.mktemp("stores")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    """A run on this machine as users have it: its steps, and what it released."""
+    lab = Lab(tmp_path_factory.mktemp("embedded") / "checkout")
+    run = local.run(lab.settings, lab.request(seed=SEED), lambda _record: None)
+    assert run.outcome == "released", run.error
+    return run, open_releases(lab.settings).current(NAME, "staging")
 
 
 @pytest.fixture
@@ -26,25 +50,72 @@ def cluster(lab, shared, tmp_path):
         yield place
 
 
-def test_steps_apart_answer_what_the_embedded_run_does(cluster, tmp_path):
-    embedded = Lab(tmp_path / "embedded" / "checkout")
-    asked = cluster.lab.request(seed=7)
-    here = local.run(embedded.settings, embedded.request(seed=7), lambda _record: None)
-    done = cluster.run(asked)
-
-    assert list(done) == STEPS, done[list(done)[-1]].log
-    assert here.outcome == "released"
+def assert_same_answer(cluster, asked, embedded):
+    """Metrics, verdict and release; versions count runs, and the images' names are another registry's."""
+    here, own = embedded
     journal = cluster.journal(asked)
-    told = {step: journal.records_of(step)[-1 if step != "release" else -2] for step in STEPS}
     for step, kind in (("evaluate", Evaluation), ("gate", Verdict)):
-        assert kind.model_validate(told[step].result) == kind.model_validate(here.results[step])
+        told = next(record for record in journal.records_of(step) if record.event == "finished")
+        assert kind.model_validate(told.result) == kind.model_validate(here.results[step])
     there = open_releases(cluster.lab.settings).current(NAME, "staging")
-    own = open_releases(embedded.settings).current(NAME, "staging")
-    assert (there.bento, there.model, there.data, there.metrics) == (own.bento, own.model, own.data, own.metrics)
+    assert (there.data, there.metrics) == (own.data, own.metrics)
+    assert there.bento.split(":")[0] == own.bento.split(":")[0] == NAME
     assert there.image.startswith(f"{cluster.stores.registry.host}/models/{NAME}@sha256:")
+    return there, journal
+
+
+def test_steps_apart_answer_what_the_embedded_run_does(cluster, embedded):
+    asked = cluster.lab.request(seed=SEED)
+    done = cluster.run(asked)
+    assert list(done) == STEPS, done[list(done)[-1]].log
+    _, journal = assert_same_answer(cluster, asked, embedded)
     client = mlflow_client(cluster.stores.tracking_uri)
     assert client.get_run(journal.mlflow_run).info.status == "FINISHED"
     assert {item.path for item in client.list_artifacts(journal.mlflow_run, "evaluation")} >= {
         "evaluation/verdict.md",
         "evaluation/model-card.html",
     }
+
+
+def test_kfp_s_own_local_runner_answers_the_same_from_the_compiled_file(cluster, embedded, tmp_path):
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(yaml.safe_dump(cluster.compiled.spec))
+    asked = cluster.lab.request(seed=SEED)
+    environment = {
+        **os.environ,
+        # kfp.local gives what the IR says, and none of what only Kubernetes reads.
+        **cluster.config_maps["mlops-settings"],
+        **cluster.stores.keys,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "MLOPS_ROOT": str(cluster.lab.root),
+        "MLOPS_HOME": str(tmp_path / "home"),
+    }
+    words = [str(file), asked.model_dump_json(exclude_none=True), str(tmp_path / "artifacts")]
+    command = [sys.executable, "-c", KFP_LOCAL, *words]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=500)
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-2000:]
+    assert_same_answer(cluster, asked, embedded)
+
+
+def test_a_rejected_candidate_goes_no_further_than_its_gate(cluster):
+    values = yaml.safe_load((cluster.lab.root / "apps" / NAME / "usecase.yaml").read_text())
+    values["evaluation"]["gates"] = [{"metric": "roc_auc", "at_least": 0.999999}]
+    cluster.lab.write_usecase(values)
+    asked = cluster.lab.request(seed=SEED)
+    done = cluster.run(asked)
+    assert list(done) == STEPS[:5]
+    assert done["gate"].parameters == {"Output": False}
+    assert open_releases(cluster.lab.settings).current(NAME, "staging") is None
+    journal = cluster.journal(asked)
+    tracked = mlflow_client(cluster.stores.tracking_uri).get_run(journal.mlflow_run)
+    assert (tracked.data.tags["gate"], tracked.info.status) == ("rejected", "FINISHED")
+
+
+def test_a_step_that_shares_no_store_says_so_before_anything_is_trained(cluster):
+    del cluster.config_maps["mlops-settings"]["MLOPS_SNAPSHOTS"]
+    done = cluster.run(cluster.lab.request(seed=SEED))
+    assert list(done) == ["snapshot"]
+    assert done["snapshot"].status != 0
+    assert "MLOPS_SNAPSHOTS is" in done["snapshot"].log
+    assert "s3://" in done["snapshot"].log
