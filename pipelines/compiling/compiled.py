@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import MlopsError
 from pipelines.usecase import UseCase
+
+
+class CompilerMissing(MlopsError):
+    """KFP's compiler is not installed."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,19 @@ class Compiled:
 
 
 def compile_pipeline(usecase: UseCase, image: str) -> Compiled:
-    """The pipeline of one use case, its steps in `image`."""
+    """The pipeline of one use case, its steps in `image`. Raises CompilerMissing."""
     import yaml
-    from kfp import compiler
 
-    from pipelines.compiling.pods import prepare
-    from pipelines.pipeline import pipeline_of
+    try:
+        from kfp import compiler
+
+        from pipelines.compiling.pods import prepare
+        from pipelines.pipeline import pipeline_of
+    except ImportError as error:
+        raise CompilerMissing(
+            f"a pipeline is compiled with kfp, which is not installed: {error}",
+            hint="pip install 'mlops-blueprint[pipeline]'",
+        ) from error
 
     pipeline = pipeline_of(
         usecase.name, usecase.purpose, image, prepare=lambda task: prepare(task, usecase), cached=False

@@ -1,5 +1,6 @@
 """Every use case has its folders, every cluster's line leads to one, and what is generated is fresh."""
 
+from pipelines.compiling.files import ImagesInvalid
 from pipelines.gitops.findings import Report
 from pipelines.gitops.render import deployed_models, stale_files
 from pipelines.gitops.tree import Tree
@@ -33,6 +34,8 @@ def check(tree: Tree, report: Report) -> None:
             report.find(stale, "is not what `mlops render` writes; run it and commit the result")
     except UsecaseInvalid as error:
         report.note(f"generated files not checked: {error}")
+    except ImagesInvalid as error:
+        report.find("clusters", str(error))
 
 
 def _folders(tree: Tree, name: str, report: Report) -> None:
