@@ -16,6 +16,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,12 @@ class PipelineImage:
         return f"{registry}/{REPOSITORY}@{_digest(manifest)}"
 
 
-def pipeline_image(apps: Path, scratch: Path) -> PipelineImage:
-    """With the use cases of a folder. Skips the test where an image cannot be made."""
+def pipeline_image(apps: Path, scratch: Path, extras: Sequence[str] = EXTRAS) -> PipelineImage:
+    """With the use cases of a folder, and what these extras bring. Skips the test where an image cannot be made."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops-blueprint" / "pipeline-image"
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / ".lock", timeout=BUILD_SECONDS):
-        layers = [_cached(cache, scratch, "system", _make_system), _cached(cache, scratch, "packages", _make_packages)]
+        layers = [_cached(cache, scratch, "system", _make_system), _packages(cache, scratch, extras)]
     code = scratch / "code"
     _make_code(code, apps)
     pack_layer(code, scratch / "code-layer")
@@ -92,8 +93,15 @@ def contract() -> dict[str, Any]:
     }
 
 
-def _cached(cache: Path, scratch: Path, name: str, make: Any) -> CachedLayer:
-    recipe = [inspect.getsource(make), PACKAGES, DEBIAN, *TAKEN_OUT, *([_pinned()] if name == "packages" else [])]
+def _packages(cache: Path, scratch: Path, extras: Sequence[str]) -> CachedLayer:
+    pinned = _pinned(extras)
+    return _cached(cache, scratch, "packages", lambda root: _make_packages(root, pinned), _make_packages, pinned)
+
+
+def _cached(
+    cache: Path, scratch: Path, name: str, make: Callable[[Path], None], maker: Any = None, pinned: str = ""
+) -> CachedLayer:
+    recipe = [inspect.getsource(maker or make), PACKAGES, DEBIAN, *TAKEN_OUT, pinned]
     file = cache / f"{name}-{hashlib.sha256(''.join(recipe).encode()).hexdigest()[:16]}"
     found = CachedLayer.of(file)
     if found is None:
@@ -116,7 +124,7 @@ def _make_system(root: Path) -> None:
     (root / "tmp").chmod(0o1777)
 
 
-def _make_packages(root: Path) -> None:
+def _make_packages(root: Path, pinned: str) -> None:
     """A virtual environment of Debian's Python; the packages in the versions and with the hashes of the lock."""
     site = root / SITE
     site.mkdir(parents=True)
@@ -125,7 +133,7 @@ def _make_packages(root: Path) -> None:
         (root / "opt/venv/bin" / name).symlink_to("/usr/bin/python3")
     (root / "opt/venv/pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
     listed = root.with_name("packages.txt")
-    listed.write_text(_pinned())
+    listed.write_text(pinned)
     how = ["-q", "--require-hashes", "--python", sys.executable, "--python-version", "3.11", "--target", site]
     base_image._run(UV, "pip", "install", *how, "--requirements", listed)
     base_image._run(sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", site)
@@ -155,8 +163,8 @@ def _make_code(root: Path, apps: Path) -> None:
         path.chmod(0o755 if path.is_dir() or path == entry else 0o644)
 
 
-def _pinned() -> str:
-    wanted = [part for extra in EXTRAS for part in ("--extra", extra)]
+def _pinned(extras: Sequence[str]) -> str:
+    wanted = [part for extra in extras for part in ("--extra", extra)]
     how = ["--quiet", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
     sources = ["--constraints", ROOT / "requirements.lock", ROOT / "pyproject.toml"]
     return base_image._run(UV, "pip", "compile", *how, *wanted, *sources)
