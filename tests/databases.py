@@ -24,18 +24,21 @@ def postgres_programs() -> Path | None:
 class Postgres:
     """A server of its own. `stop` and `start` are what an outage looks like."""
 
-    def __init__(self, programs: Path, folder: Path) -> None:
-        self.programs, self.folder, self.port = programs, folder, free_port()
+    def __init__(self, programs: Path, folder: Path, host: str = "127.0.0.1") -> None:
+        self.programs, self.folder, self.port, self.host = programs, folder, free_port(), host
         self._run("initdb", "-D", folder / "data", "-A", "trust", "-U", "monitor", "--no-sync", "-E", "UTF8")
-        settings = [f"port = {self.port}", "listen_addresses = '127.0.0.1'", f"unix_socket_directories = '{folder}'"]
+        settings = [f"port = {self.port}", f"listen_addresses = '{host}'", f"unix_socket_directories = '{folder}'"]
         settings += ["fsync = off", "max_connections = 40", "shared_buffers = 32MB"]
         with (folder / "data" / "postgresql.conf").open("a") as file:
             file.write("\n".join(settings) + "\n")
+        if host != "127.0.0.1":  # pods of a test cluster, on a bridge of this machine
+            with (folder / "data" / "pg_hba.conf").open("a") as file:
+                file.write("host all all samenet trust\nhost all all 10.0.0.0/8 trust\n")
         self.start()
 
     @property
     def url(self) -> str:
-        return f"postgresql://monitor@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://monitor@{self.host}:{self.port}/postgres"
 
     def start(self) -> None:
         self._run("pg_ctl", "-D", self.folder / "data", "-l", self.folder / "log", "-w", "-t", 30, "start")
@@ -45,8 +48,8 @@ class Postgres:
 
     def database(self, name: str) -> str:
         """The URL of a new, empty database."""
-        self._run("createdb", "-h", "127.0.0.1", "-p", self.port, "-U", "monitor", name)
-        return f"postgresql://monitor@127.0.0.1:{self.port}/{name}"
+        self._run("createdb", "-h", self.host, "-p", self.port, "-U", "monitor", name)
+        return f"postgresql://monitor@{self.host}:{self.port}/{name}"
 
     def _run(self, program: str, *arguments: object) -> None:
         command = [str(self.programs / program), *map(str, arguments)]
@@ -61,8 +64,8 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Postgres]:
-    """Skips the test, and says why, where there is none."""
+def postgres(host: str = "127.0.0.1") -> Iterator[Postgres]:
+    """Listens on one address of this machine. Skips the test, and says why, where there is none."""
     programs = postgres_programs()
     if programs is None:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
@@ -73,7 +76,7 @@ def postgres() -> Iterator[Postgres]:
                 shutil.chown(folder, USER, USER)
             except LookupError:
                 pytest.skip(f"PostgreSQL does not run as root, and there is no user {USER}")
-        server = Postgres(programs, folder)
+        server = Postgres(programs, folder, host)
         try:
             yield server
         finally:
