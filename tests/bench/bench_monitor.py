@@ -2,8 +2,8 @@
 
     python -m tests.bench.bench_monitor
 
-Each is a process of its own with its HTTP side on loopback, a store with a day of evaluations, predictions coming in, and
-Prometheus' questions. Evaluations are made up here: they run in a child, whose memory bench_drift shows.
+Each is a process of its own with a store, rounds of evaluations, predictions coming in, Prometheus' questions and the
+page. Evaluations are made up here: they run in a child, whose memory bench_drift shows.
 """
 
 import json
