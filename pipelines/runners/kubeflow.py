@@ -4,6 +4,7 @@ The steps run in pods and tell MLflow what they did; here their records are read
 run on this machine, so verdict, model card, outcome and exit status are the same.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.request import RunRequest
-from pipelines.runners.kubeflow_api import QUOTA, KubeflowApi, KubeflowError, QuotaExceeded, VersionUnknown
+from pipelines.runners.kubeflow_api import (
+    QUOTA,
+    KubeflowAccess,
+    KubeflowApi,
+    KubeflowAway,
+    KubeflowError,
+    QuotaExceeded,
+    VersionUnknown,
+)
 from pipelines.runners.local import OnRecord, RunInProgress
 from pipelines.runners.remote import Remote, read_remote
 from pipelines.runs import LOG_FILE, REMOTE_FILE, REQUEST_FILE, RUN, STEPS, Run, RunNotFound, read_run
@@ -45,9 +54,7 @@ def run(
 
     On Ctrl-C `may_stop` is asked whether to end it in Kubeflow too.
     """
-    from pipelines.runners.kubeflow_api import KubeflowAccess
-
-    api = KubeflowApi(KubeflowAccess.load())
+    api = connect()
     start(settings, request, version=version, api=api, poll=poll)
     return follow(settings, request, on_record, may_stop=may_stop, poll=poll, api=api)
 
@@ -82,8 +89,6 @@ def start(
 
 def connect() -> KubeflowApi:
     """The API server that the environment names."""
-    from pipelines.runners.kubeflow_api import KubeflowAccess
-
     return KubeflowApi(KubeflowAccess.load())
 
 
@@ -154,7 +159,8 @@ class _Follower:
         self.shared = SharedJournal(settings.tracking_uri, request.usecase, request.run_id)
         self.on_record = on_record
         records = self.journal.records()
-        self.told = {record.step for record in records if record.event == "finished"}
+        # One that says nothing is only what Kubeflow knew; the step's own word may be had by now.
+        self.told = {record.step for record in records if record.event == "finished" and record.summary}
         self.begun = {record.step for record in records if record.event == "started"}
         self.journal.append(Record(step=RUN, event="started", time=time.time()))
 
@@ -164,7 +170,7 @@ class _Follower:
             try:
                 run = self.api.run(self.remote.id)
                 last_heard = time.monotonic()
-            except KubeflowError:
+            except KubeflowAway:
                 # A run goes on without us; a server that restarts is no reason to give up on it.
                 if time.monotonic() - last_heard > AWAY_SECONDS:
                     raise
@@ -177,21 +183,27 @@ class _Follower:
 
     def stop(self) -> None:
         self.api.terminate(self.remote.id)
-        self._close_tracking("KILLED")
+        with contextlib.suppress(TrackingUnavailable):
+            self.shared.close("KILLED")
         self._end("KILLED")
 
     def close(self, ended: Any) -> Run:
         status = STATUS[ended.state]
         try:
             self.shared.fetch_folder("evaluation", self.folder / "evaluation")
-            self._close_tracking(status)
+            self.shared.close(status)
+            if self.shared.mlflow_run:
+                count = len(self.journal.records()) + 1
+                Published(mlflow_run=self.shared.mlflow_run, records=count).write(self.folder / PUBLISHED_FILE)
         except TrackingUnavailable as error:
             self._note(f"warning: {error.message}")
-        if self.shared.mlflow_run:
-            count = len(self.journal.records()) + 1
-            Published(mlflow_run=self.shared.mlflow_run, records=count).write(self.folder / PUBLISHED_FILE)
         self._end(status)
         result = read_run(self.folder)
+        if ended.state == "SUCCEEDED" and "gate" not in result.results:
+            raise TrackingUnavailable(
+                f"{self.request.run_id} has ended well in Kubeflow, but MLflow does not say what it came to",
+                hint=f"`mlops run {self.request.usecase} --runner kubeflow --resume {self.request.run_id}` asks again",
+            )
         if ended.state == "FAILED" and result.outcome not in ("failed", "rejected"):
             raise self._unexplained(ended)
         return result
@@ -235,9 +247,6 @@ class _Follower:
         text = next((text for text in (self.api.log(self.remote.id, pod) for pod in pods) if text), "")
         with (self.folder / LOG_FILE).open("a", encoding="utf-8") as log:
             log.write(f"=== {step}\n{text or 'no log: the pod is gone, or the server does not give it'}\n")
-
-    def _close_tracking(self, status: str) -> None:
-        self.shared.close(status)
 
     def _end(self, status: str) -> None:
         outcome = read_run(self.folder).outcome

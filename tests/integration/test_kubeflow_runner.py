@@ -24,7 +24,7 @@ from pipelines.runners.kubeflow_api import (
 from pipelines.runners.local import RunInProgress
 from pipelines.runs import read_run
 from pipelines.training.shared_journal import share
-from pipelines.training.tracking import Journal, Record, mlflow_client, publish
+from pipelines.training.tracking import Journal, Record, TrackingUnavailable, mlflow_client, publish
 from pipelines.usecase import load_usecase
 from tests.fake_kubeflow import fake_kubeflow
 from tests.kubeflow_cases import IMAGE, STEPS, compile_pipeline
@@ -67,7 +67,7 @@ class World:
         for step in STEPS:
             run.begin(step)
             tags = {"commit": "c" * 40} if step == "release" else {}
-            result = {"bento": f"{NAME}:1"} if step == "release" else None
+            result = {"release": {"bento": f"{NAME}:1"}, "gate": {**VERDICT, "passed": True}}.get(step)
             self.tell(run, step, summary=f"{step} is done", tags=tags, result=result)
             run.end(step, log=f"the log of {step}")
         run.finish("SUCCEEDED")
@@ -148,6 +148,17 @@ def test_a_container_that_died_without_a_word_is_told_by_what_kubeflow_knows(wor
     world.deliver()
     done = world.run()
     assert (done.failed_step, done.error) == ("train", "OOMKilled")
+
+
+def test_without_the_steps_own_words_nothing_is_claimed_and_they_can_be_asked_for_later(world):
+    world.script = lambda run: [*(run.end(step) for step in STEPS), run.finish("SUCCEEDED")]
+    world.deliver()
+    with pytest.raises(TrackingUnavailable, match="MLflow does not say what it came to"):
+        world.run()
+    (begun,) = world.fake.runs.values()
+    world.released(begun)
+    asked = kubeflow.known_request(world.settings, world.asked.run_id)
+    assert kubeflow.resume(world.settings, asked, world.heard.append, poll=POLL).outcome == "released"
 
 
 def test_a_run_that_never_got_a_pod_says_why(world):
