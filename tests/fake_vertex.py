@@ -439,10 +439,14 @@ def _handler(fake: FakeVertex) -> type[BaseHTTPRequestHandler]:
 
 
 def _fits(held: dict[str, Any], query: str) -> bool:
+    """The few forms of filters that are used here: equal or not, of a field, a label or the pipeline's name."""
     for term in filter(None, query.split(" AND ")):
         key, _, value = term.partition("=")
-        place, _, name = key.partition(".")
+        place, _, name = key.rstrip("!").partition(".")
         found = held.get(camel(place), {} if name else "")
-        if (found.get(name) if name else found) != value.strip('"'):
+        if place == "pipeline_name":
+            found = held.get("pipelineSpec", {}).get("pipelineInfo", {}).get("name")
+        is_equal = (found.get(name) if name else found) == value.strip('"')
+        if is_equal == key.endswith("!"):
             return False
     return True

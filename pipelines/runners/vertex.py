@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from pipelines.apart import require_shared_stores
 from pipelines.compiling.compiled import compile_pipeline
+from pipelines.errors import MlopsError
 from pipelines.request import RunRequest
 from pipelines.runners.local import OnRecord, RunCrashed, RunInProgress
 from pipelines.runners.remote import Remote
@@ -24,10 +25,11 @@ from pipelines.usecase import load_usecase
 from pipelines.vertex import jobs
 from pipelines.vertex.api import VertexApi
 from pipelines.vertex.config import VertexConfig, config_path, load_config
-from pipelines.vertex.errors import RunAlreadyThere, VertexNotConfigured
-from pipelines.vertex.pipeline_job import image_of, job_labels, pipeline_job
+from pipelines.vertex.errors import RunAlreadyThere, VertexNotConfigured, VertexUnreachable
+from pipelines.vertex.pipeline_job import image_of, pipeline_job
 
 POLL_SECONDS = 15.0
+AWAY_SECONDS = 900.0
 CANCEL_SECONDS = 120.0
 DONE, BROKEN = ("SUCCEEDED",), ("FAILED", "CANCELLED")
 STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELLED": "KILLED"}
@@ -40,7 +42,7 @@ def run(
     *,
     may_stop: Callable[[], bool] = lambda: True,
     api: VertexApi | None = None,
-    poll: float = POLL_SECONDS,
+    poll: float | None = None,
 ) -> Run:
     """Run the pipeline to its end and give what came of it; a step's failure is in the result, not raised.
 
@@ -62,13 +64,19 @@ def run(
     page = jobs.page_of(api, job.name)
     request.write(folder / REQUEST_FILE)
     Remote(runner="vertex", id=job.name, pipeline=request.usecase, page=page).write(folder / REMOTE_FILE)
-    follower = _Follower(settings, request, _shared_journal(settings, request, config), api, on_record, poll)
+    follower = _Follower(
+        settings, request, _shared_journal(settings, request, config), api, on_record, poll or POLL_SECONDS
+    )
     follower.note(f"Vertex AI runs {job.name}: {page}")
     try:
         return follower.follow(job)
     except KeyboardInterrupt:
         if may_stop():
             follower.cancel()
+        raise
+    except MlopsError:
+        again = f"mlops run {request.usecase} --resume {request.run_id} --runner vertex"
+        print(f"the job may go on: {page}\n`{again}` follows it again", file=sys.stderr)
         raise
 
 
@@ -94,7 +102,7 @@ def _shared_journal(settings: Settings, request: RunRequest, config: VertexConfi
 
 def _require_alone(api: VertexApi, request: RunRequest) -> None:
     """Raises RunInProgress."""
-    under_way = jobs.unfinished(api, job_labels(request.usecase, request.environment))
+    under_way = jobs.unfinished(api, request.usecase)
     if other := next((job.name for job in under_way if job.name != request.run_id), None):
         raise RunInProgress(
             f"a run of {request.usecase} is under way on Vertex AI: {other}", hint=f"see {jobs.page_of(api, other)}"
@@ -122,9 +130,21 @@ class _Follower:
         while not job.has_ended:
             self._take_in(job)
             self.api.sleep(self.poll)
-            job = jobs.look(self.api, self.request.run_id)
+            job = self._look()
         self._take_in(job)
         return self._finish(job)
+
+    def _look(self) -> jobs.Job:
+        """An outage of minutes ends no run of hours, nor the following of it."""
+        until = time.monotonic() + AWAY_SECONDS
+        while True:
+            try:
+                return jobs.look(self.api, self.request.run_id)
+            except VertexUnreachable as error:
+                self.note(error.message)
+                if time.monotonic() > until:
+                    raise
+            self.api.sleep(self.poll)
 
     def note(self, text: str) -> None:
         """A line for the log, which people read when something went wrong."""
@@ -207,7 +227,12 @@ class _Follower:
     def cancel(self) -> None:
         """Ctrl-C stops the steps, not the looking at them; a second one stops the waiting for that."""
         print("stopping the job on Vertex AI; Ctrl-C again leaves it to stop by itself", file=sys.stderr)
-        jobs.cancel(self.api, self.request.run_id)
+        try:
+            jobs.cancel(self.api, self.request.run_id)
+        except MlopsError as error:
+            page = jobs.page_of(self.api, self.request.run_id)
+            print(f"it could not be stopped and goes on; stop it at {page}\n  {error.message}", file=sys.stderr)
+            return
         deadline = time.monotonic() + CANCEL_SECONDS
         with contextlib.suppress(KeyboardInterrupt):
             while time.monotonic() < deadline and not (job := jobs.look(self.api, self.request.run_id)).has_ended:

@@ -25,6 +25,7 @@ def observe(api: VertexApi, target: Target) -> plan.Observed:
         version=version["versionId"] if version else None,
         deployed=_deployed(endpoint or {}, target),
         labels=(endpoint or {}).get("labels", {}),
+        key=(endpoint or {}).get("encryptionSpec", {}).get("kmsKeyName", ""),
         etag=(endpoint or {}).get("etag", ""),
     )
 
@@ -149,6 +150,7 @@ def _deployed(endpoint: Answer, target: Target) -> tuple[plan.Deployed, ...]:
             size=_size(each.get("dedicatedResources", {})),
             traffic=int(shares.get(each["id"], 0)),
             created=_time(each.get("createTime", "")),
+            account=each.get("serviceAccount", ""),
         )
         for each in endpoint.get("deployedModels", [])
     )

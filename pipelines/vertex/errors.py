@@ -59,6 +59,10 @@ class ReleaseNotCommitted(MlopsError):
     """The checkout does not say which commit put the release there."""
 
 
+class KeyIsFixed(MlopsError):
+    """Git names another key than the one that an endpoint was made with."""
+
+
 class ImageElsewhere(MlopsError):
     """The released image is not where Vertex AI can take it from."""
 

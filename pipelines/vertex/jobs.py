@@ -64,11 +64,11 @@ def cancel(api: VertexApi, run_id: str) -> None:
     api.ask("POST", f"{api.name('pipelineJobs', run_id)}:cancel", {})
 
 
-def unfinished(api: VertexApi, labels: dict[str, str]) -> list[Job]:
-    """The jobs with these labels that have not ended."""
-    query = " AND ".join(f"labels.{key}={value}" for key, value in labels.items())
-    jobs = (_job(api, found) for found in api.each(api.parent, "pipelineJobs", filter=query))
-    return [job for job in jobs if not job.has_ended]
+def unfinished(api: VertexApi, pipeline: str) -> list[Job]:
+    """The jobs of a pipeline that have not ended, whoever or whatever schedule has started them."""
+    states = [f'state!="PIPELINE_STATE_{state}"' for state in ENDED]
+    query = " AND ".join([f'pipeline_name="{pipeline}"', *states])
+    return [_job(api, found) for found in api.each(api.parent, "pipelineJobs", filter=query)]
 
 
 def page_of(api: VertexApi, run_id: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from pipelines.vertex.errors import KeyIsFixed
 from pipelines.vertex.machines import Size
 from pipelines.vertex.target import Target
 
@@ -24,6 +25,7 @@ class Deployed:
     size: Size
     traffic: int
     created: datetime
+    account: str = ""
 
     def __str__(self) -> str:
         return f"version {self.version} ({self.id})"
@@ -38,6 +40,7 @@ class Observed:
     version: str | None = None
     deployed: tuple[Deployed, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
     etag: str = ""
 
 
@@ -115,7 +118,13 @@ def plan(target: Target, seen: Observed, now: datetime) -> list[Step]:
     """What is to be done, in order. Empty: Vertex AI has what Git says."""
     if target.release is None or target.size is None:
         return _retire(target, seen)
-    current = _current(target.size, seen)
+    if seen.exists and seen.key != (target.key or ""):
+        raise KeyIsFixed(
+            f"the endpoint {target.resource} is encrypted with {seen.key or 'a key of Google'}, and Git says "
+            f"{target.key or 'none'}; an endpoint keeps the key it was made with",
+            hint="move its callers to another endpoint, delete this one, and reconcile: it is made anew",
+        )
+    current = _current(target, target.size, seen)
     steps: list[Step] = [] if seen.exists else [CreateEndpoint()]
     if current is None:
         if seen.version is None:
@@ -128,9 +137,10 @@ def plan(target: Target, seen: Observed, now: datetime) -> list[Step]:
     return [*steps, Label(target.labels)]
 
 
-def _current(size: Size, seen: Observed) -> Deployed | None:
+def _current(target: Target, size: Size, seen: Observed) -> Deployed | None:
     """The deployment that Git means; the one with the most traffic, should there be two."""
-    fitting = [each for each in seen.deployed if each.version == seen.version and each.size.machine == size.machine]
+    wanted = (seen.version, size.machine, target.service_account or "")
+    fitting = [each for each in seen.deployed if (each.version, each.size.machine, each.account) == wanted]
     return max(fitting, key=lambda each: (each.traffic, each.created), default=None)
 
 

@@ -271,6 +271,25 @@ def test_keys_and_accounts_are_passed_on(world, fake):
     assert fake.endpoints[ENDPOINT]["deployedModels"][0]["serviceAccount"] == account
 
 
+def test_another_account_is_another_deployment(world, fake):
+    world.release(1)
+    world.reconcile()
+    account = "serving@example-ml.iam.gserviceaccount.com"
+    world.write_config({**CONFIG, "endpoints": {**CONFIG["endpoints"], "service_account": account}})
+
+    world.reconcile()
+    assert [each["serviceAccount"] for each in fake.endpoints[ENDPOINT]["deployedModels"]] == [account]
+    assert world.reconcile() == "unchanged"
+
+
+def test_another_key_is_told_and_not_left_out(world):
+    world.release(1)
+    world.reconcile()
+    world.write_config({**CONFIG, "key": "projects/p/locations/europe-west4/keyRings/r/cryptoKeys/k"})
+    with pytest.raises(errors.KeyIsFixed, match="keeps the key it was made with"):
+        world.reconcile()
+
+
 # --- killed and gone on with ------------------------------------------------------------------------------------
 
 

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from pipelines.apart import NotShared
+from pipelines.cli import main
+from pipelines.evaluation.gate import RuleResult, Verdict
 from pipelines.request import RunRequest
 from pipelines.runners import vertex
 from pipelines.runners.local import RunCrashed, RunInProgress
@@ -35,7 +38,6 @@ VARIABLES = {
     "MLOPS_BASE_IMAGE": f"{REGISTRY}/serving-base@sha256:{'b' * 64}",
 }
 ON_VERTEX = {**CONFIG, "pipelines": {**PIPELINES, "variables": VARIABLES}}
-REJECTED = {"passed": False}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,15 @@ class Stage:
 
     def _said(self, step: str) -> dict[str, Any]:
         if step == "gate":
-            return {"result": {"passed": not self.rejects}, "summary": "judged"}
+            broken = RuleResult(
+                rule="roc_auc at least 0.7",
+                metric="roc_auc",
+                value=0.6,
+                passed=not self.rejects,
+                reason="0.6 is below 0.7",
+            )
+            judged = Verdict(usecase=NAME, passed=not self.rejects, first_release=True, champion=None, rules=[broken])
+            return {"result": judged.model_dump(mode="json"), "summary": "judged"}
         if step == "release":
             return {"tags": {"commit": "c" * 40}, "result": {"bento": f"{NAME}:3"}}
         return {"summary": f"{step} done"}
@@ -271,6 +281,64 @@ def test_a_stumble_while_following_ends_nothing(case, fake):
 
     fake.on_look_at_job = stumbling
     assert case.run().outcome == "released"
+
+
+def test_an_outage_of_a_while_ends_nothing(case, fake):
+    play, looks = fake.on_look_at_job, []
+
+    def away(job):
+        looks.append(job)
+        if len(looks) == 3:
+            fake.failures += [(503, {}, {})] * 6  # more than one look tries
+        play(job)
+
+    fake.on_look_at_job = away
+    found = case.run()
+    assert found.outcome == "released"
+    assert "503" in (found.folder / "log.txt").read_text()
+
+
+def test_an_outage_that_lasts_says_that_the_job_goes_on(case, fake, monkeypatch, capsys):
+    monkeypatch.setattr(vertex, "AWAY_SECONDS", 0.0)
+    fake.on_look_at_job = lambda job: fake.failures.extend([(503, {}, {})] * 100)
+    with pytest.raises(errors.VertexUnreachable):
+        case.run()
+    assert f"--resume {case.request.run_id} --runner vertex` follows it" in capsys.readouterr().err
+
+
+def test_ctrl_c_when_vertex_is_away_says_that_the_job_goes_on(case, fake, capsys):
+    def interrupt(record: Record) -> None:
+        fake.failures.extend([(403, {}, {"message": "no right to cancel"})])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        vertex.run(case.settings, case.request, interrupt, api=case.world.api, poll=0.01)
+    assert "it could not be stopped and goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("part", "status", "told"),
+    [
+        ({}, 0, f"released {NAME}:3 to staging in commit ccccccccc"),
+        ({"rejects": True}, 3, "rejected by its gate"),
+        ({"fails_in": "train"}, 1, "train: roc_auc is NaN"),
+    ],
+    ids=["released", "rejected", "failed"],
+)
+def test_the_command_ends_as_any_run_does(case, fake, tracking, monkeypatch, part, status, told):
+    for name, value in {**fake.environment(), "MLOPS_TRACKING_URI": tracking, "MLOPS_RUNNER": "vertex"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(vertex, "POLL_SECONDS", 0.01)
+    stage = Stage(fake, case.settings, case.request, case.stage.scratch, **part)
+
+    def play(job: dict[str, Any]) -> None:
+        stage.request = case.request.model_copy(update={"run_id": job["name"].rpartition("/")[2]})
+        stage.play(job)
+
+    fake.on_look_at_job = play
+    done = CliRunner().invoke(main, ["--root", str(case.world.root), "run", NAME])
+    assert done.exit_code == status, done.output
+    assert told in done.output
 
 
 def test_a_quota_is_told(case, fake):
