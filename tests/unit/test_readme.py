@@ -34,7 +34,11 @@ def test_every_command_and_option_exists(page):
         if verb is None:
             continue
         assert verb in main.commands, f"{page.name}: `{text.strip()}`: there is no `mlops {verb}`"
-        known = {option for parameter in main.commands[verb].params for option in parameter.opts}
+        known = {
+            option
+            for parameter in main.commands[verb].params
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
         known |= {option for parameter in main.params for option in parameter.opts} | {"--help"}
         for word in words:
             option = word.strip("[]").split("=")[0]
