@@ -1,13 +1,19 @@
 """Verbs about the embedded platform: up, down, status, demo."""
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.cli.context import Context
 from pipelines.console import Timeline, make_console, table
 from pipelines.settings import Settings
+
+if TYPE_CHECKING:
+    from pipelines.monitoring.triggers import TriggerRecord
+
+REQUESTS_SHOWN = 5
 
 
 @click.command()
@@ -56,7 +62,8 @@ def status(context: Context, as_json: bool) -> None:
     found = platform_status(settings)
     if as_json:
         runs = [run.model_dump(mode="json") for run in list_runs(settings.runs)]
-        click.echo(json.dumps({"platform": found.model_dump(mode="json"), "runs": runs}, indent=2))
+        asked = [record.model_dump(mode="json") for record in _requests(settings)]
+        click.echo(json.dumps({"platform": found.model_dump(mode="json"), "runs": runs, "requests": asked}, indent=2))
         return
     _print_status(settings, found)
 
@@ -102,3 +109,34 @@ def _print_status(settings: Settings, status: Any) -> None:
     ]
     if runs:
         console.print(table("last runs", ["run", "outcome", "started (UTC)", "seconds", "reason"], runs))
+    asked = [
+        [record.usecase, record.state, f"{record.requested_at:%Y-%m-%d %H:%M}", record.sentence, _and_then(record)]
+        for record in _requests(settings)
+    ]
+    if asked:
+        title = "what asked for runs by itself"
+        console.print(table(title, ["use case", "state", "asked (UTC)", "reason", "then"], asked))
+
+
+def _requests(settings: Settings) -> "list[TriggerRecord]":
+    """The newest requests for runs; none where there was never a monitor, or its database is away."""
+    from pipelines.monitoring.store.errors import StoreError
+    from pipelines.monitoring.store.store import Store
+    from pipelines.monitoring.trigger_table import TriggerTable
+
+    if settings.store.startswith("sqlite:///") and not Path(settings.store.removeprefix("sqlite:///")).is_file():
+        return []
+    store = Store.open(settings.store)
+    try:
+        return TriggerTable(store.database).newest(limit=REQUESTS_SHOWN)
+    except StoreError:
+        return []
+    finally:
+        store.close()
+
+
+def _and_then(record: "TriggerRecord") -> str:
+    """What is known beside the state."""
+    if record.state == "cooling":
+        return f"not before {record.next_attempt:%Y-%m-%d %H:%M}"
+    return record.note or record.run_id or ""

@@ -13,6 +13,7 @@ from filelock import FileLock
 from pipelines.cli import main
 from pipelines.cli.following import await_rollout
 from pipelines.console import Timeline, make_console
+from pipelines.monitoring.dispatch import utc_now
 from pipelines.release.release import Release
 from pipelines.release.releases import open_releases
 from pipelines.runs import lock_path
@@ -191,6 +192,17 @@ def test_with_nothing_released_each_verb_says_so(mlops):
         result = mlops(*arguments)
         assert result.exit_code == 1, arguments
         assert words in result.stderr, result.stderr
+
+
+def test_status_says_what_asked_for_runs_and_what_became_of_it(lab, mlops):
+    from tests.trigger_cases import dispatcher, drift, open_table
+
+    table = open_table(lab.settings.home / "monitor.db")
+    asked = dispatcher(table, clock=utc_now).request(drift())
+    shown = mlops("status").stdout
+    assert "what asked for runs by itself" in shown
+    assert "drift: temperature psi 3.10 > 0.2" in shown
+    assert json.loads(mlops("status", "--json").stdout)["requests"][0]["id"] == asked.id
 
 
 def test_status_without_a_platform(mlops):
