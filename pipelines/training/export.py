@@ -180,7 +180,7 @@ def _rename(exported: "onnx.ModelProto", signature: Signature) -> None:
 
 
 def _order_opsets(exported: "onnx.ModelProto") -> None:
-    """skl2onnx writes them in a set's order, which differs between processes; the same model is the same to the byte."""
+    """skl2onnx writes them in the order of a set, another in each process; the same model is the same to the byte."""
     opsets = sorted(exported.opset_import, key=lambda opset: opset.domain)
     del exported.opset_import[:]
     exported.opset_import.extend(opsets)
