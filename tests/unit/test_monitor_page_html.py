@@ -195,6 +195,26 @@ class TestOneModel:
         assert "has neither drift nor quality" in text
         assert "not watched" in text
 
+    def test_a_model_that_is_not_released_any_more(self, platform, browser):
+        platform.keep(evaluated(2.0, 0.45))
+        platform.models = [model(version=None)]
+        page = browser.page("/models/tiny/staging")
+        assert "Not released" in page.text
+        assert page.all("svg") == []
+
+    def test_a_slice_or_column_without_a_value(self, platform, browser):
+        drift, quality = (next(one for one in evaluated() if one.kind == kind) for kind in ("inputs", "quality"))
+        column = {"column": "size", "score": None, "drifted": False, "note": "only 3 predictions have it"}
+        part = {"column": "kind", "value": "a", "rows": 1, "metrics": {"roc_auc": None}}
+        found = (
+            drift.model_copy(update={"status": "skipped", "value": None, "detail": {"columns": [column]}}),
+            quality.model_copy(update={"status": "failed", "value": None, "detail": {"slices": [part]}}),
+        )
+        platform.keep(found)
+        text = browser.page("/models/tiny/staging").text
+        assert "only 3 predictions have it" in text
+        assert "Skipped" in browser.page("/").text
+
     def test_tables_name_their_columns_and_rows(self, week):
         for path in ("/", "/models/flight-delays/staging"):
             page = week.page(path)

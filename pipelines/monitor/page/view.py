@@ -70,7 +70,7 @@ def look_at_model(sources: Sources, usecase: str, environment: str, days: int = 
         known = ", ".join("/".join(other.place) for other in facts.sight.models) or "none yet"
         raise ModelUnknown(f"{usecase} is not watched in {environment}; watched are: {known}")
     history = _history(model, facts, sources)
-    newest = facts.newest.get(model.place, {})
+    newest = facts.newest.get(model.place, {}) if model.release else {}
     points = _points(sources, model.place, newest, days)
     return ModelPage(
         as_of=facts.now,
