@@ -210,7 +210,7 @@ def test_status_without_a_platform(mlops):
     assert result.exit_code == 0
     assert "platform down" in result.stdout
     told = json.loads(mlops("status", "--json").stdout)
-    assert told == {"platform": {**told["platform"], "running": False, "models": []}, "runs": []}
+    assert told == {"platform": {**told["platform"], "running": False, "models": []}, "runs": [], "requests": []}
     assert "nothing runs" in mlops("down").stdout
 
 
