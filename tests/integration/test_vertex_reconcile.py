@@ -1,5 +1,8 @@
 """Vertex AI follows Git: what a reconcile does to a fake that holds every request to the API's message types."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 
 from pipelines.vertex import errors
@@ -373,6 +376,46 @@ def test_a_refusal_is_told_with_what_to_do(world, fake, failure, kind, told):
         world.reconcile()
     assert told in str(refused.value)
     assert fake.changes in ([], ["Refused401"], ["Refused403"], ["Refused400"], ["Refused429"])
+
+
+def test_a_project_that_is_not_there(world, fake):
+    fake.failures.append(refusal(404, "Project example-ml is not found", status="NOT_FOUND"))
+    with pytest.raises(errors.VertexNotFound, match="project, region and name"):
+        strays(world.api, "staging", [])
+
+
+def test_conflicts_without_an_end_are_told(world, fake):
+    world.release(1)
+    answer = fake.answer
+
+    def conflicting(method, *rest):
+        if method == "POST":
+            return 409, {}, {"error": {"code": 409, "message": "concurrent change", "status": "ABORTED"}}
+        return answer(method, *rest)
+
+    fake.answer = conflicting
+    with pytest.raises(errors.VertexConflict, match="concurrent change"):
+        world.reconcile()
+    assert sum("looking again" in line for line in world.said) == 3
+
+
+def test_an_address_that_is_a_web_page(world):
+    class Page(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>welcome</html>")
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        api = world.api
+        api.address = f"http://127.0.0.1:{server.server_address[1]}"
+        with pytest.raises(errors.VertexUnreachable, match="answered with no JSON"):
+            strays(api, "staging", [])
+        server.shutdown()
 
 
 def test_a_login_that_is_none_is_refused(world, fake):
