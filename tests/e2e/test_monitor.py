@@ -70,7 +70,6 @@ def world(tree, host, database, tmp_path_factory):
     tree.push("Wines, watched")
     image = pipeline_image(tree.folder / "apps", tmp_path_factory.mktemp("image"), EXTRAS).push(tree.cluster.registry)
     with mlflow_server(scratch / "mlflow", host) as tracking_uri, s3_server(scratch / "s3", host) as s3:
-        (scratch / "s3" / BUCKET).mkdir()
         keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL": s3}
         _declare_monitor(tree, host, database, image, tracking_uri, keys)
         tree.bootstrap()
