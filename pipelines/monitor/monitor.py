@@ -178,8 +178,10 @@ class Monitor:
         self._assessed.keep_only(model.place for model in sight.models if model.release)
 
     def _evaluate(self) -> None:
-        for problem in self.rounds.hold(self.watch.sight, utc_now()).problems:
-            log(f"evaluate: {problem}")
+        problems = self.rounds.hold(self.watch.sight, utc_now()).problems
+        if not self._stopping.is_set():  # a round that was stopped with the monitor is none
+            for problem in problems:
+                log(f"evaluate: {problem}")
 
     def _dispatch(self) -> None:
         self._prepare()
