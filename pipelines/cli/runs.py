@@ -45,7 +45,7 @@ REJECTED = 3
     envvar="MLOPS_RUNNER",
     show_default=True,
     show_envvar=True,
-    help="Who schedules the steps: this machine, or Kubeflow Pipelines with what Flux has delivered there.",
+    help="Who schedules the steps: this machine, Kubeflow Pipelines with what Flux has delivered there, or Vertex AI.",
 )
 @click.option("--detach", is_flag=True, help="With --runner kubeflow: start the run and leave it there.")
 @click.pass_obj
@@ -82,7 +82,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
     settings = context.settings
     if environment:
         settings = replace(settings, environment=environment)
-    if detach and runner == "local":
+    if detach and runner != "kubeflow":
         raise click.UsageError("--detach leaves a run to Kubeflow; add --runner kubeflow")
     code = prepare(settings, name) if runner == "local" else prepare_elsewhere(settings, name)
     timeline = Timeline(make_console())
@@ -114,13 +114,16 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
     try:
         finished = go_on(settings, request, timeline, runner) if resume else start(settings, request, timeline, runner)
     except KeyboardInterrupt:
-        timeline.say(f"stopped; `{again}` goes on after the last finished step")
+        goes_on = "follows it if it was left to run" if runner == "vertex" else "goes on after the last finished step"
+        timeline.say(f"stopped; `{again}` {goes_on}")
         raise
     timeline.say(outcome_line(finished))
     if finished.outcome == "released" and not no_wait and runner == "local":
         await_rollout(settings, timeline, name, finished.request.environment, finished.commit or "")
     if finished.outcome == "failed":
-        raise StepFailed(finished.error or "", finished.failed_step or "", finished.folder, name, again)
+        raise StepFailed(
+            finished.error or "", finished.failed_step or "", finished.folder, name, "" if runner == "vertex" else again
+        )
     if finished.outcome == "rejected":
         timeline.console.print(f"  why: `mlops show {request.run_id}`")
         sys.exit(REJECTED)
@@ -140,13 +143,14 @@ def _refuse_other_options() -> None:
 
 
 class StepFailed(MlopsError):
-    """A step of the run failed."""
+    """A step of the run failed. `again`: the command that goes on with it; Vertex AI has none."""
 
     def __init__(self, error: str, step: str, folder: Path, name: str, again: str) -> None:
         super().__init__(
             f"{step}: {error}",
-            hint=f"log: {folder / 'log.txt'}; `{again}` goes on with the failed step, "
-            f"`mlops run {name}` begins anew with changed code",
+            hint=f"log: {folder / 'log.txt'}; "
+            + (f"`{again}` goes on with the failed step, " if again else "")
+            + f"`mlops run {name}` begins anew with changed code",
         )
 
 

@@ -339,6 +339,13 @@ def test_the_command_ends_as_any_run_does(case, fake, tracking, monkeypatch, par
     done = CliRunner().invoke(main, ["--root", str(case.world.root), "run", NAME])
     assert done.exit_code == status, done.output
     assert told in done.output
+    assert "goes on with the failed step" not in done.output  # Vertex AI does not
+
+
+def test_a_run_is_not_left_to_an_orchestrator_that_was_not_asked_for(case):
+    done = CliRunner().invoke(main, ["--root", str(case.world.root), "run", NAME, "--runner", "vertex", "--detach"])
+    assert done.exit_code == 2
+    assert "add --runner kubeflow" in done.output
 
 
 def test_a_quota_is_told(case, fake):
