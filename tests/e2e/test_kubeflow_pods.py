@@ -270,7 +270,8 @@ def _serves(tree):
 
 
 def _predict(tree, image):
-    bento = fetch_bento(tree.settings.bentos, image)
+    # The same registry, by its address on this machine.
+    bento = fetch_bento(tree.settings.bentos, f"{tree.cluster.registry}/{image.partition('/')[2]}")
     instances = json.loads((bento / "src" / "model" / GOLDEN_FILE).read_text())["instances"]
     address = tree.cluster.get("service", "model-server", WINES)["spec"]["clusterIP"]
     body = json.dumps({"instances": instances}).encode()
