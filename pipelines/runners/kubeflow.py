@@ -232,7 +232,7 @@ class _Follower:
         """What the step said itself; where it could not, what Kubeflow knows of it."""
         wanted = "finished" if detail.state == "SUCCEEDED" else "failed"
         try:
-            said = [record for record in self.shared.records_of(step) if record.step == step]
+            said = self.shared.records_of(step)
         except TrackingUnavailable as error:
             self._note(f"warning: {error.message}")
             said = []

@@ -53,7 +53,7 @@ class SharedJournal:
                 return []
             fetched = Path(client.download_artifacts(self.mlflow_run, path, scratch))
             fetched.rename(fetched.with_name(JOURNAL_FILE))
-            return Journal(fetched.parent).records()
+            return [record for record in Journal(fetched.parent).records() if record.step == step]
 
     def fetch_folder(self, name: str, target: Path) -> None:
         """Bring a folder of the run's artifacts here, such as `evaluation`; nothing where there is none."""
