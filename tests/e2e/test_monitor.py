@@ -163,16 +163,19 @@ def predict(tree, times: int) -> int:
     return times * len(instances)
 
 
-def test_it_becomes_ready_and_finds_the_use_case_before_its_first_release(world):
+def test_it_becomes_ready_on_its_database_with_the_rights_that_it_is_given(world):
+    def ready() -> int | None:
+        return world.cluster.get("deployment", "monitor", NAMESPACE)["status"].get("readyReplicas")
+
     try:
-        wait_for(
-            "the monitor",
-            lambda: world.cluster.get("deployment", "monitor", NAMESPACE)["status"].get("readyReplicas"),
-            240,
-        )
+        wait_for("the monitor", ready, 240)
     except AssertionError as error:
         pytest.fail(f"{error}\n{world.cluster.kubectl('describe', 'pods', '-n', NAMESPACE)[-2500:]}\n{log(world)}")
-    wait_for("the use case", lambda: f'usecase="{WINES}"' in ask(world, "/metrics"), 60)
+    assert ask(world, "/readyz") == "ok"
+    who = f"--as=system:serviceaccount:{NAMESPACE}:monitor"
+    assert world.cluster.kubectl("get", "configmaps", "-A", "--field-selector=metadata.name=usecase", who) is not None
+    with pytest.raises(AssertionError, match="forbidden"):
+        world.cluster.kubectl("get", "configmaps", "-A", who)
 
 
 def test_a_release_is_seen_and_what_its_server_answers_is_stored(world, store):
