@@ -25,7 +25,7 @@ from pipelines.release.package import (
     pack,
     publish_bento,
 )
-from pipelines.release.registry import CONTENT_TAG, ModelVersion, content_tag, download_model
+from pipelines.release.registry import CONTENT_TAG, ModelVersion, VersionTaken, content_tag, download_model
 from pipelines.release.registry import register as register_model
 from pipelines.release.release import Release
 from pipelines.release.twins import find_twin
@@ -163,6 +163,7 @@ def register(step: Step, data: DataRef, verdict: Verdict, trained: Path) -> Mode
         tags={"run": step.request.run_id, "data": data.version, "code": step.request.code, "gate": "passed"}
         | {CONTENT_TAG: content},
     )
+    _require_new(step, version)
     step.log(summary=f"version {version.version}, challenger", tags={"model": str(version)})
     return version
 
@@ -226,6 +227,16 @@ def release(  # noqa: PLR0913, PLR0917 - one parameter a step before
         artifacts={str(folder): "evaluation"},
     )
     return wanted
+
+
+def _require_new(step: Step, version: ModelVersion) -> None:
+    """A registry that counts from 1 again would pass another model off as the one that is released."""
+    known = step.releases.find(step.usecase.name, step.request.environment, str(version))
+    if known and known.run != version.run:
+        raise VersionTaken(
+            f"MLflow calls this model {version}, but Git knows {version} of run {known.run} already",
+            hint="this registry lost its versions, or is another one: restore it, or set MLOPS_TRACKING_URI right",
+        )
 
 
 def _lineage(

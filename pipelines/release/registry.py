@@ -33,6 +33,10 @@ class ModelVersionMissing(MlopsError):
     """The registry has no such model version, or its files are gone."""
 
 
+class VersionTaken(MlopsError):
+    """The registry gave a number that Git knows as another model's."""
+
+
 class ModelVersion(Document):
     """A registered model: `name/version`, and the MLflow run that made it."""
 

@@ -8,6 +8,7 @@ External Secrets would make, Secrets and their copies, is made by hand. The test
 import json
 import urllib.error
 import urllib.request
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -54,7 +55,17 @@ def store(database):
 
 
 @pytest.fixture(scope="module")
-def world(tree, host, database, tmp_path_factory):
+def inside(tree, host):
+    """The tree with the registry's name as pods know it: what is released must be read by the monitor, too."""
+    registry = f"{host}:{tree.cluster.registry.rpartition(':')[2]}"
+    base = tree.base_image.replace(tree.cluster.registry, registry)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLOPS_PLAIN_REGISTRIES", registry)
+        yield replace(tree, cluster=replace(tree.cluster, registry=registry), base_image=base)
+
+
+@pytest.fixture(scope="module")
+def world(tree, inside, host, database, tmp_path_factory):
     """A model that nobody released yet, and the monitor."""
     scratch = tmp_path_factory.mktemp("stores")
     tree.mlops("new", WINES, "--template", "tabular")
@@ -69,28 +80,34 @@ def world(tree, host, database, tmp_path_factory):
     tree.mlops("render")
     tree.push("Wines, watched")
     image = pipeline_image(tree.folder / "apps", tmp_path_factory.mktemp("image"), EXTRAS).push(tree.cluster.registry)
-    with mlflow_server(scratch / "mlflow", host) as tracking_uri, s3_server(scratch / "s3", host) as s3:
+    with (
+        mlflow_server(scratch / "mlflow", host) as tracking_uri,
+        s3_server(scratch / "s3", host) as s3,
+        pytest.MonkeyPatch.context() as stores,
+    ):
         keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL": s3}
-        _declare_monitor(tree, host, database, image, tracking_uri, keys)
+        _declare_monitor(inside, host, database, image, tracking_uri, keys)
+        stores.setenv(
+            "MLOPS_TRACKING_URI", tracking_uri
+        )  # the first version comes from here, and is of the same MLflow
         tree.bootstrap()
         wait_for("the root Kustomization", lambda: is_ready(tree.cluster.get("kustomization", FLUX)), 60)
-        yield tree
+        yield inside
         tree.remove()
     tree.cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
 def _declare_monitor(tree, host, database, image, tracking_uri, keys):
     """As Flux would apply infrastructure/platform/{mlops,monitor}; values of this cluster filled in."""
-    inside = f"{host}:{tree.cluster.registry.rpartition(':')[2]}"
     settings = part("monitor/settings")
     settings["data"] |= {
         "MLOPS_ENVIRONMENT": ENVIRONMENT,
         "MLOPS_TRACKING_URI": tracking_uri,
         "MLOPS_SNAPSHOTS": f"s3://{BUCKET}/snapshots",
         "MLOPS_REMOTE": tree.url.replace("127.0.0.1", host),
-        "MLOPS_IMAGES": f"{inside}/models",
-        "MLOPS_BASE_IMAGE": tree.base_image.replace(tree.cluster.registry, inside),
-        "MLOPS_PLAIN_REGISTRIES": inside,
+        "MLOPS_IMAGES": f"{tree.cluster.registry}/models",
+        "MLOPS_BASE_IMAGE": tree.base_image,
+        "MLOPS_PLAIN_REGISTRIES": tree.cluster.registry,
         "MLOPS_START_RUNS": "1",
         "AWS_REGION": "us-east-1",
     }
@@ -182,7 +199,7 @@ def test_a_release_is_seen_and_what_its_server_answers_is_stored(world, store):
     world.mlops("run", WINES, "--no-wait", "--param", "C=0.01")
     wait_for("the first version", lambda: serves(world, f"{WINES}:1"), ROLLOUT)
     wait_for("the release in the metrics", lambda: f'bento="{WINES}:1"' in ask(world, "/metrics"), 60)
-    assert "serving" in ask(world, "/")
+    wait_for("the page to say that it serves", lambda: "serving" in ask(world, "/"), 60)
     made = predict(world, times=30)
     wait_for("the predictions in PostgreSQL", lambda: store.counts(WINES).predictions == made, 60)
     with store.reading() as connection:

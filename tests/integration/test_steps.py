@@ -10,7 +10,7 @@ from pipelines.data import DatasetMissing
 from pipelines.data.checks import DataRejected
 from pipelines.data.snapshot import SnapshotCorrupted
 from pipelines.release.git import RemoteUnreachable
-from pipelines.release.registry import aliases
+from pipelines.release.registry import VersionTaken, aliases
 from pipelines.release.releases import ReleaseWithdrawn, open_releases
 from pipelines.training.export import NotExportable
 from pipelines.training.tracking import Journal, mlflow_client, publish
@@ -194,6 +194,15 @@ def test_a_model_that_is_the_same_to_the_byte_gets_no_version_and_no_commit(lab)
     other = Stepwise(lab, params={"C": 0.9}).until("release")
     assert other.version.version == "2"
     assert subjects(lab)[0] == f"release({NAME}): 1 → 2 in staging"
+
+
+@pytest.mark.slow
+def test_a_registry_that_counts_from_one_again_passes_no_model_off_as_the_released_one(lab, monkeypatch):
+    Stepwise(lab).until("release")
+    monkeypatch.setenv("MLOPS_TRACKING_URI", f"sqlite:///{lab.settings.home / 'another.db'}")
+    with pytest.raises(VersionTaken, match="MLflow calls this model tiny/1, but Git knows tiny/1 of run"):
+        Stepwise(lab, params={"C": 0.9}).until("register")
+    assert subjects(lab) == [f"release({NAME}): first release, 1 in staging"]
 
 
 @pytest.mark.slow
