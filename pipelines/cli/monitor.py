@@ -13,7 +13,7 @@ from pipelines.cli.context import Context
 @click.option("--fd", type=int, hidden=True, help="A listening socket that somebody opened already.")
 @click.pass_obj
 def monitor(context: Context, host: str, port: int, fd: int | None) -> None:
-    """Watch what is released: take predictions and labels, judge, retrain.
+    """Watch what is released: record, judge, retrain, show.
 
     Runs until it is stopped. `mlops up` starts one by itself; in a cluster Flux does. docs/monitor.md names the
     environment variables that it reads.

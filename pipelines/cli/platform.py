@@ -26,7 +26,7 @@ REQUESTS_SHOWN = 5
 )
 @click.pass_obj
 def up(context: Context, port: int | None, mlflow: bool, monitor: bool) -> None:
-    """Start the embedded platform, which serves and watches what is released.
+    """Start the embedded platform: it serves and watches models.
 
     A bare Git origin, the reconciler that follows it, one server per released model, and the monitor with its page.
     Again and again is fine.

@@ -21,7 +21,7 @@ NOT_YET = 4
 
 @click.group()
 def vertex() -> None:
-    """Endpoints, model versions and schedules on Vertex AI, as Git has them."""
+    """Endpoints and schedules on Vertex AI, as Git has them."""
 
 
 @vertex.command()
