@@ -42,7 +42,7 @@ test-fast: install ## Run the tests that take seconds
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not slow and not e2e and not cluster"
 
 e2e: install ## Roll models out on a real cluster: a kit's in ../shared/testcluster, or MLOPS_E2E_KUBECONFIG's
-	@$(BIN)/python -m pytest -q -x -s -m cluster tests/e2e
+	@$(BIN)/python -m pytest -q -x -s -m cluster $(or $(E2E),tests/e2e)
 
 lint: install ## Check style, types and YAML
 	@$(BIN)/ruff check .
