@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from pipelines.release.git import Repository
+from pipelines.release.git import Commit, Repository
 from pipelines.release.release import Release, release_path
 
 REMOTE_SECONDS = 5.0
@@ -36,8 +36,8 @@ class Head:
         return text if len(text) >= 40 and all(digit in "0123456789abcdef" for digit in text) else None
 
 
-def commit_of(repository: Repository, release: Release, environment: str) -> str:
+def commit_of(repository: Repository, release: Release, environment: str) -> Commit:
     """The commit that released this: the last that says so; merges only carry it on."""
     commits = repository.log(release_path(release.usecase, environment), limit=20)
-    named = (commit.sha for commit in commits if commit.trailers.get("Bento") == release.bento)
-    return next(named, commits[0].sha)
+    named = (commit for commit in commits if commit.trailers.get("Bento") == release.bento)
+    return next(named, commits[0])

@@ -99,7 +99,7 @@ class Reconciler:
                 problems[release_path(usecase, environment)] = f"apps/{usecase}: {NAME_RULE}"
             elif environment in SERVED:
                 target = Target(usecase=usecase, environment=environment)
-                wanted[target] = (release, commit_of(self.releases.repository, release, environment))
+                wanted[target] = (release, commit_of(self.releases.repository, release, environment).sha)
         # A file that cannot be read says nothing about its model: what runs stays.
         for path in problems:
             _, usecase, environment, _ = path.split("/")

@@ -103,7 +103,7 @@ def _at_rest(settings: Settings) -> PlatformStatus:
             state="down",
             bento=release.bento,
             model=release.model,
-            commit=commit_of(releases.repository, release, environment),
+            commit=commit_of(releases.repository, release, environment).sha,
         )
         for (usecase, environment), release in sorted(found.items())
         if environment in SERVED

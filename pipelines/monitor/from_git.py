@@ -13,12 +13,15 @@ from pipelines.errors import MlopsError
 from pipelines.monitor.sight import Health, Model, Sight
 from pipelines.release.git import Repository
 from pipelines.release.package import fetch_bento
-from pipelines.release.release import Release, release_path
+from pipelines.release.release import Release
 from pipelines.release.releases import Releases
 from pipelines.settings import Settings
 from pipelines.usecase import UseCase, load_usecase, usecase_names
+from pipelines.usecase.load import OVERRIDES_FILE, USECASE_FILE
 
 FIRST = SERVED[0]
+
+Stamps = tuple[tuple[int, int] | None, ...]
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class _Released:
 
     release: Release
     commit: str
-    since: datetime | None
+    since: datetime
 
 
 class GitWatching:
@@ -42,6 +45,7 @@ class GitWatching:
         self._commit: str | None = None
         self._released: dict[tuple[str, str], _Released] = {}
         self._unreadable: tuple[str, ...] = ()
+        self._read_before: dict[tuple[str, str], tuple[Stamps, UseCase | str]] = {}
 
     def look(self) -> Sight:
         problems: list[str] = []
@@ -83,25 +87,49 @@ class GitWatching:
         self._commit = head
 
     def _with_commit(self, release: Release, environment: str) -> _Released:
-        repository = self._releases.repository
-        sha = commit_of(repository, release, environment)
-        commits = repository.log(release_path(release.usecase, environment), limit=20)
-        return _Released(release, sha, next((commit.time for commit in commits if commit.sha == sha), None))
+        commit = commit_of(self._releases.repository, release, environment)
+        return _Released(release, commit.sha, commit.time)
 
     def _usecases(self, problems: list[str]) -> dict[tuple[str, str], UseCase]:
         found = {}
         for name in usecase_names(self._settings.root):
             for environment in SERVED:
-                try:
-                    found[name, environment] = load_usecase(self._settings.root, name, environment)
-                except MlopsError as error:
-                    problems.append(error.message)
+                read = self._read(name, environment)
+                if isinstance(read, UseCase):
+                    found[name, environment] = read
+                else:
+                    problems.append(read)
         return found
+
+    def _read(self, name: str, environment: str) -> UseCase | str:
+        """The use case, or why there is none; read again when its files have changed."""
+        stamps = _stamps(self._settings.root / "apps" / name, environment)
+        known = self._read_before.get((name, environment))
+        if known is None or known[0] != stamps:
+            try:
+                known = stamps, load_usecase(self._settings.root, name, environment)
+            except MlopsError as error:
+                known = stamps, error.message
+            self._read_before[name, environment] = known
+        return known[1]
 
     def _health(self, problems: list[str]) -> dict[tuple[str, str], Health]:
         told = platform_status(self._settings)
         problems += told.problems
         return {(model.usecase, model.environment): _health_of(model) for model in told.models}
+
+
+def _stamps(folder: Path, environment: str) -> Stamps:
+    """When and how large the files are that a use case is read from; None for one that is not there."""
+    found: list[tuple[int, int] | None] = []
+    for path in (folder / USECASE_FILE, folder / environment / OVERRIDES_FILE):
+        try:
+            seen = path.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((seen.st_mtime_ns, seen.st_size))
+    return tuple(found)
 
 
 def _health_of(model: ModelStatus) -> Health:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from pipelines.release.package import fetch_bento
 from pipelines.release.release import Release
 from pipelines.settings import Settings
 from pipelines.usecase import UseCase, load_usecase
+from pipelines.usecase.load import OVERRIDES_FILE, USECASE_FILE
 
 if TYPE_CHECKING:
     from kubernetes import client
@@ -24,6 +26,7 @@ USECASE_LABEL = "mlops-blueprint/usecase"
 CONFIGMAP, DEPLOYMENT, CONTAINER = "usecase", "model-server", "model-server"
 ANNOTATIONS = ("bento", "model", "run", "data", "code")
 ANSWER_SECONDS = 10
+MOST_USECASES = 1024
 
 
 class ClusterUnreachable(MlopsError):
@@ -92,14 +95,19 @@ def _api() -> client.ApiClient:
 
 
 def _read_usecase(configmap: Any, environment: str) -> UseCase:
-    """The ConfigMap's files are read as those of a checkout are."""
-    name = configmap.metadata.labels[USECASE_LABEL]
+    name, files = configmap.metadata.labels[USECASE_LABEL], configmap.data or {}
+    return _parse(name, environment, files.get(USECASE_FILE), files.get(OVERRIDES_FILE))
+
+
+@lru_cache(maxsize=MOST_USECASES)
+def _parse(name: str, environment: str, main: str | None, overrides: str | None) -> UseCase:
+    """The ConfigMap's files are read as those of a checkout are, once as long as they say the same."""
     with tempfile.TemporaryDirectory(prefix="usecase-") as scratch:
         folder = Path(scratch) / "apps" / name
         (folder / environment).mkdir(parents=True)
-        for file, place in (("usecase.yaml", folder), ("overrides.yaml", folder / environment)):
-            if file in (configmap.data or {}):
-                (place / file).write_text(configmap.data[file], encoding="utf-8")
+        for text, path in ((main, folder / USECASE_FILE), (overrides, folder / environment / OVERRIDES_FILE)):
+            if text is not None:
+                path.write_text(text, encoding="utf-8")
         return load_usecase(Path(scratch), name, environment)
 
 
