@@ -86,6 +86,20 @@ class Settings:
     def logs(self) -> Path:
         return self.home / "logs"
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """What makes a child process load the same places."""
+        return {
+            "MLOPS_ROOT": str(self.root),
+            "MLOPS_HOME": str(self.home),
+            "MLOPS_ENVIRONMENT": self.environment,
+            "MLOPS_TRACKING_URI": self.tracking_uri,
+            "MLOPS_SNAPSHOTS": self.snapshots,
+            "MLOPS_BENTOS": str(self.bentos),
+            "MLOPS_REMOTE": self.remote,
+            "MLOPS_BRANCH": self.branch,
+        }
+
     @classmethod
     def load(
         cls, environ: Mapping[str, str] | None = None, *, root: Path | None = None, home: Path | None = None

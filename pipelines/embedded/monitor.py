@@ -72,14 +72,7 @@ def start_monitor(settings: Settings, supervisor: Supervisor) -> None:
     environment = {
         **links,
         **os.environ,
-        "MLOPS_ROOT": str(settings.root),
-        "MLOPS_HOME": str(settings.home),
-        "MLOPS_ENVIRONMENT": settings.environment,
-        "MLOPS_REMOTE": settings.remote,
-        "MLOPS_BRANCH": settings.branch,
-        "MLOPS_BENTOS": str(settings.bentos),
-        "MLOPS_TRACKING_URI": settings.tracking_uri,
-        "MLOPS_SNAPSHOTS": settings.snapshots,
+        **settings.environ,
         "MLOPS_STORE": settings.store,
         "MLOPS_MONITOR_TOKEN": read_token(settings.home),
         "PYTHONPATH": os.pathsep.join(

@@ -135,14 +135,7 @@ def _spawn_supervisor(settings: Settings, recording: dict[str, str]) -> "subproc
     environment = {
         **os.environ,
         **recording,
-        "MLOPS_ROOT": str(settings.root),
-        "MLOPS_HOME": str(settings.home),
-        "MLOPS_ENVIRONMENT": settings.environment,
-        "MLOPS_REMOTE": settings.remote,
-        "MLOPS_BRANCH": settings.branch,
-        "MLOPS_BENTOS": str(settings.bentos),
-        "MLOPS_TRACKING_URI": settings.tracking_uri,
-        "MLOPS_SNAPSHOTS": settings.snapshots,
+        **settings.environ,
         "PYTHONPATH": os.pathsep.join(part for part in (str(packages), os.environ.get("PYTHONPATH")) if part),
         "PYTHONUNBUFFERED": "1",
     }
