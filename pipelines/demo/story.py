@@ -17,7 +17,14 @@ from pipelines.demo.releasing import (
     train_two_models,
 )
 from pipelines.demo.stage import FLIGHTS, SPRING, Story, address
-from pipelines.demo.watching import MAY_AND_JUNE, Watcher, compare_in_summer, meet_late_april, replace_by_itself
+from pipelines.demo.watching import (
+    LATE_APRIL,
+    MAY_AND_JUNE,
+    Watcher,
+    compare_in_summer,
+    meet_late_april,
+    replace_by_itself,
+)
 from pipelines.launch import prepare
 from pipelines.replay import set_replay_day
 from pipelines.settings import Settings
@@ -39,10 +46,11 @@ def tell(settings: Settings, timeline: Timeline, stop_at_end: bool = False) -> N
         reject_a_worse_model(story)
         promote_staging(story)
         watcher = Watcher(story)
-        meet_late_april(story, watcher)
-        replace_by_itself(story, watcher, url)
-        compare_in_summer(story, watcher)
-        take_the_release_back(story, url, watcher.season(*MAY_AND_JUNE).one_by_one())
+        april, summer = watcher.season(*LATE_APRIL), watcher.season(*MAY_AND_JUNE)
+        meet_late_april(story, watcher, april)
+        replace_by_itself(story, watcher, april, url)
+        compare_in_summer(story, watcher, summer)
+        take_the_release_back(story, url, summer.one_by_one())
         trace_a_prediction(story, url, body)
     except BaseException:
         down(settings)

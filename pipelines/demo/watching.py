@@ -162,11 +162,10 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str) else float(value)
 
 
-def meet_late_april(story: Story, watcher: Watcher) -> None:
+def meet_late_april(story: Story, watcher: Watcher, season: Season) -> None:
     """Other weather than in winter: the inputs drift at once; that the answers are worse shows when labels come."""
     timeline = story.timeline
     timeline.heading("Weeks later: 3,000 flights of late April. The model has seen January to March")
-    season = watcher.season(*LATE_APRIL)
     watcher.ask(season, "staging")
     found = watcher.judge()
     inputs, labels = found["staging", "inputs"], found["staging", "labels"]
@@ -176,12 +175,11 @@ def meet_late_april(story: Story, watcher: Watcher) -> None:
     story.facts.append(f"drift, before any label: {inputs.summary}")
 
 
-def replace_by_itself(story: Story, watcher: Watcher, url: str) -> None:
+def replace_by_itself(story: Story, watcher: Watcher, season: Season, url: str) -> None:
     """Labels come, quality is below its limit, and the rest happens without anybody."""
     timeline = story.timeline
     timeline.heading("The flights have landed: labels arrive, by each flight's own key")
     set_replay_day(story.settings.home, LATE_APRIL[1])
-    season = watcher.season(*LATE_APRIL)
     told = watcher.tell(season)
     timeline.say(f"{told['accepted']:,} labels taken; {told['matched']:,} predictions have their true value", FLIGHTS)
     with under_load(story, url, season.one_by_one(), "automatic replacement"):
@@ -199,11 +197,10 @@ def replace_by_itself(story: Story, watcher: Watcher, url: str) -> None:
     story.facts.append(f"the gate let it through: roc_auc {before:.3f} → {after:.3f} on the same fresh flights")
 
 
-def compare_in_summer(story: Story, watcher: Watcher) -> None:
+def compare_in_summer(story: Story, watcher: Watcher, season: Season) -> None:
     """Staging runs the new version, production still the old: the same flights tell them apart."""
     timeline = story.timeline
     timeline.heading("May and June: the same 3,000 flights for staging's new version and for production's old one")
-    season = watcher.season(*MAY_AND_JUNE)
     for environment in ("staging", "production"):
         watcher.ask(season, environment)
     watcher.tell(season)

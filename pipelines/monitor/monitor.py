@@ -123,10 +123,10 @@ class Monitor:
 
     def start(self) -> None:
         self.watch.look()
-        with contextlib.suppress(MlopsError):  # tried again with every look
+        with contextlib.suppress(MlopsError):  # tried again before runs are begun
             self._prepare()
         for name, act, seconds, waits in (
-            ("look", self._look, LOOK_SECONDS[self.options.watch], False),
+            ("look", self.watch.look, LOOK_SECONDS[self.options.watch], False),
             ("evaluate", self._evaluate, self.options.evaluate_every.total_seconds(), True),
             ("dispatch", self._dispatch, TICK_SECONDS, False),
             ("schedules", self._ask_schedules, SCHEDULE_SECONDS, False),
@@ -145,7 +145,7 @@ class Monitor:
             thread.join(max(0.0, end - time.monotonic()))
         self.store.close()
 
-    def _again_and_again(self, act: Callable[[], None], seconds: float, waits: bool) -> None:
+    def _again_and_again(self, act: Callable[[], object], seconds: float, waits: bool) -> None:
         """`waits`: what costs much is not done while everything starts."""
         told = ""
         if waits:
@@ -161,10 +161,6 @@ class Monitor:
             except Exception:  # noqa: BLE001 - a fault in one duty must not end it, nor the others
                 traceback.print_exc()
             self._stopping.wait(seconds)
-
-    def _look(self) -> None:
-        self.watch.look()
-        self._prepare()
 
     def _prepare(self) -> None:
         """Once the database answers."""
@@ -189,16 +185,16 @@ class Monitor:
             log(f"run: {record.usecase} in {record.environment}, {record.sentence}")
 
     def _act_on(self, model: Model, assessments: list[Assessment]) -> None:
-        if self.options.starts_runs and "assessments" in self.options.act_on:
+        if self.options.acts_on("assessments"):
             act_on(self.dispatcher, model.usecase, assessments)
 
     def _ask_schedules(self) -> None:
-        if self.options.starts_runs and "schedule" in self.options.act_on:
+        if self.options.acts_on("schedule"):
             for model in self._trained_for():
                 act_on_schedule(self.dispatcher, self.triggers, model.usecase, model.environment, utc_now())
 
     def _ask_data(self) -> None:
-        if self.options.starts_runs and "new-data" in self.options.act_on:
+        if self.options.acts_on("new-data"):
             for model in self._trained_for():
                 act_on_new_data(self.dispatcher, self.triggers, model.usecase, model.environment, self._fingerprint)
 

@@ -43,6 +43,10 @@ class Options:
     mlflow: str = ""
     grafana: str = ""
 
+    def acts_on(self, cause: Cause) -> bool:
+        """Whether this cause starts a run."""
+        return self.starts_runs and cause in self.act_on
+
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> "Options":
         """Raises OptionWrong."""
