@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+
+from pipelines.errors import MlopsError
 from pipelines.monitor.access import require_closed
 from pipelines.monitor.app import make_app
 from pipelines.monitor.monitor import Monitor
@@ -12,13 +15,16 @@ from pipelines.settings import Settings
 LEAVE_SECONDS = 10
 
 
+class CannotListen(MlopsError):
+    """The address is another program's, or none of this machine."""
+
+
 def serve(settings: Settings, options: Options, host: str, port: int, fd: int | None = None) -> None:
     """Listen on host and port, or on a socket that is open already, until SIGTERM or SIGINT."""
-    import socket
-
     import uvicorn
 
     require_closed(host, settings.monitor_token)
+    listening = _listen(host, port) if fd is None else socket.socket(fileno=fd)
     monitor = Monitor(settings, options, watching(settings, options))
     config = uvicorn.Config(
         make_app(monitor),
@@ -28,7 +34,17 @@ def serve(settings: Settings, options: Options, host: str, port: int, fd: int | 
         log_level="warning",
         timeout_graceful_shutdown=LEAVE_SECONDS,
     )
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=fd)] if fd is not None else None)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise CannotListen(
+            f"the monitor cannot listen on {host}, port {port}: {error.strerror}",
+            hint="choose another one: --port NUMBER",
+        ) from error
 
 
 def watching(settings: Settings, options: Options) -> Watching:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -136,6 +137,16 @@ def test_what_it_cannot_begin_with_is_told_before_it_begins(resting, options, en
     assert process.returncode == 1
     assert told in words
     assert "Traceback" not in words
+
+
+def test_a_port_that_is_taken_is_told_with_a_way_out(resting: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = mlops_monitor(resting, "--port", str(port))
+        _, words = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"cannot listen on 127.0.0.1, port {port}" in words
+    assert "--port NUMBER" in words
 
 
 def test_it_stops_when_it_is_told_to(resting: World) -> None:
