@@ -339,6 +339,24 @@ class TestFaults:
         other.execute("ROLLBACK")
         assert store.save_predictions(ORIGIN, [row("a")], NOW).stored == 1
 
+    def test_a_new_file_that_another_process_is_setting_up_is_waited_for(self, tmp_path):
+        path = tmp_path / "monitor.db"
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("CREATE TABLE first (one)")
+        other.execute("BEGIN IMMEDIATE")  # SQLite itself waits for no such lock when it turns to write-ahead logging
+        threading.Timer(0.2, other.execute, ["COMMIT"]).start()
+        assert Store.open(f"sqlite:///{path}").counts(USECASE).predictions == 0
+
+    def test_a_new_file_that_another_process_never_lets_go_of_is_said_to_be_locked(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("pipelines.monitoring.store.database.BUSY_SECONDS", 0.1)
+        path = tmp_path / "monitor.db"
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("CREATE TABLE first (one)")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreLocked):
+            Store.open(f"sqlite:///{path}").counts(USECASE)
+        other.execute("ROLLBACK")
+
     def test_a_full_disk_is_said_to_be_full_and_goes_on_afterwards(self, tmp_path):
         store = Store.open(f"sqlite:///{tmp_path / 'monitor.db'}")
         with store.writing() as connection:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from pipelines.monitoring.store.errors import StoreAway, StoreUnusable, told_as_store_errors
@@ -157,8 +159,22 @@ def _to_json(value: Any) -> str:
 def _set_up_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # transactions are begun by _begin_sqlite
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first table: deleted rows give space back
-    connection.execute("PRAGMA journal_mode = WAL")
+    _log_writes_ahead(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _log_writes_ahead(connection: Any) -> None:
+    """Its busy timeout does not hold for this change of a new file: who comes second is refused at once, and waits."""
+    patience = monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > patience:
+                raise
+            sleep(0.01)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
