@@ -128,6 +128,10 @@ encryption_right = _must_have(
 def encrypted(seen: Seen) -> Iterator[str]:
     yield from encryption_set(seen)
     yield from encryption_right(seen)
+    if seen.type == "gcp:secretmanager/secret:Secret":
+        replicas = seen.get("replication.userManaged.replicas") or [{}]  # `auto` has none, and Google's own key
+        if not all(replica.get("customerManagedEncryption") for replica in replicas):
+            yield "customerManagedEncryption is not set"
     if seen.type.endswith(":BucketServerSideEncryptionConfiguration"):
         for rule in seen.get("rules") or []:
             algorithm = rule.get("applyServerSideEncryptionByDefault", {}).get("sseAlgorithm")
@@ -280,6 +284,7 @@ TAGS = {
     "gcp:container/nodePool:NodePool": "nodeConfig.resourceLabels",
     "gcp:kms/cryptoKey:CryptoKey": "labels",
     "gcp:monitoring/notificationChannel:NotificationChannel": "userLabels",
+    "gcp:secretmanager/secret:Secret": "labels",
     "gcp:storage/bucket:Bucket": "labels",
     "kubernetes:eks.amazonaws.com/v1:NodeClass": "spec.tags",
 }

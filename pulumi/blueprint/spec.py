@@ -76,9 +76,21 @@ class Budget(Part):
 
 
 class Gcp(Part):
+    """`vertex_secrets`: places in Secret Manager that Vertex AI's pipelines may read; people put the texts there."""
+
     project: str = Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")
     vertex: bool = False
+    vertex_secrets: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,99}$")], ...] = ()
     gateway_api: bool = False
+
+    @model_validator(mode="after")
+    def _somebody_reads_them(self) -> Self:
+        if self.vertex_secrets and not self.vertex:
+            raise ValueError("vertex_secrets are read by pipelines on Vertex AI: say vertex: true as well")
+        twice = sorted({name for name in self.vertex_secrets if self.vertex_secrets.count(name) > 1})
+        if twice:
+            raise ValueError(f"vertex_secrets names {twice[0]} twice")
+        return self
 
 
 class Aws(Part):

@@ -62,6 +62,17 @@ def test_gcp_vertex_ai_brings_the_only_service_account_with_rights_and_only_when
     assert acting == {PIPELINES, "serviceAccount:<vertex.email>"}
 
 
+def test_gcp_vertex_ai_may_read_the_secrets_that_are_named_and_no_other():
+    done = rehearsal("gcp-production")
+    assert done.one("secret:Secret", "release-token").inputs["secretId"] == "mlops-production-release-token"
+    (may,) = done.of_type(":SecretIamMember")
+    assert may.inputs["role"] == "roles/secretmanager.secretAccessor"
+    assert may.inputs["member"] == "serviceAccount:<vertex.email>"
+    assert done.one(":Service", "secretmanager")
+    without = changed("gcp-production", lambda platform: platform["gcp"].pop("vertex_secrets"))
+    assert not [r for r in without.resources if "secretmanager" in r.type or r.name.startswith("secretmanager")]
+
+
 def test_gcp_leaves_the_gateway_api_to_flux_unless_told():
     assert rehearsal("gcp-staging").one("cluster:Cluster").inputs["gatewayApiConfig"] == {"channel": "CHANNEL_DISABLED"}
     with_it = changed("gcp-staging", lambda platform: platform["gcp"].update(gateway_api=True))

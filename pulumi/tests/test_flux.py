@@ -42,7 +42,7 @@ def test_a_public_repository_needs_no_token_and_a_tree_without_secrets_no_key(mi
 def test_the_operator_comes_before_the_instance_and_both_after_their_secrets(stack):
     done = rehearsal(stack)
     operator, instance = done.one(":Release", "flux-operator"), done.one(":Release", "flux-instance")
-    before = {done.one(":ConfigMap").urn, *(secret.urn for secret in done.of_type(":Secret"))}
+    before = {done.one(":ConfigMap").urn, *(secret.urn for secret in done.of_type("core/v1:Secret"))}
     assert before <= operator.options.waits_for
     assert operator.urn in instance.options.waits_for
 

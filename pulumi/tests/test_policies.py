@@ -39,6 +39,7 @@ UNTAGGABLE = {
     "gcp:projects/iAMMember:IAMMember",
     "gcp:projects/service:Service",
     "gcp:projects/serviceIdentity:ServiceIdentity",
+    "gcp:secretmanager/secretIamMember:SecretIamMember",
     "gcp:serviceaccount/account:Account",
     "gcp:serviceaccount/iAMMember:IAMMember",
     "gcp:storage/bucketIAMMember:BucketIAMMember",
@@ -69,6 +70,7 @@ FAULTS: list[tuple[str, str, str, str, dict[str, Any], str]] = [
     ("private-data", "azure-production", ":Registry", "images", {"anonymousPullEnabled": True}, "False"),
     ("encrypted", "gcp-production", "bucket:Bucket", "artifacts", {"encryption": None}, "defaultKmsKeyName is not set"),
     ("encrypted", "gcp-production", "cluster:Cluster", "cluster", {"databaseEncryption": None}, "keyName is not set"),
+    ("encrypted", "gcp-production", "secret:Secret", "release-token", {"replication": {"auto": {}}}, "Encryption"),
     ("encrypted", "aws-production", "cluster:Cluster", "cluster", {"encryptionConfig": None}, "keyArn is not set"),
     (
         "encrypted",

@@ -35,6 +35,16 @@ def test_the_example_stacks_are_what_their_names_say(stack):
         ("gcp-staging", {"pools": {"tpu": {}}}, "platform.pools.tpu: 'tpu' is not allowed; allowed: 'system',"),
         ("gcp-staging", {"budget": {"monthly": 5, "contact": "a@b.c"}}, "budget.billing_account is needed on gcp"),
         ("gcp-staging", {"name": "a-very-long-name"}, "platform.name: 'a-very-long-name' does not look right"),
+        (
+            "gcp-staging",
+            {"gcp": {"project": "example-ml", "vertex_secrets": ["release-token"]}},
+            "platform.gcp: vertex_secrets are read by pipelines on Vertex AI: say vertex: true as well",
+        ),
+        (
+            "gcp-staging",
+            {"gcp": {"project": "example-ml", "vertex": True, "vertex_secrets": ["token", "token"]}},
+            "platform.gcp: vertex_secrets names token twice",
+        ),
         ("aws-staging", {"zones": ["eu-central-1a"]}, "zones: aws needs 2 or more"),
         ("aws-staging", {"api_access": []}, "api_access: name the networks that may reach the API server"),
         ("aws-staging", {"api_access": ["10.0.0.1/8"]}, "platform.api_access.0: 10.0.0.1/8 has host bits set"),

@@ -33,7 +33,7 @@ def build(spec: PlatformSpec) -> Platform:
     doors = access.Doors(site, own, bucket, registry, keys.sops, number)
     doors.grant_all(after=gke)
     if own.vertex:
-        doors.open_vertex(after=gke)
+        doors.open_vertex(data.secrets(site, own, keys.data, encryption), after=gke)
     access.budget(site, number)
 
     config: pulumi.Output[str] = pulumi.Output.secret(cluster.kubeconfig(site, gke))
@@ -58,6 +58,8 @@ def switch_on(site: Site, own: Gcp) -> list[projects.Service]:
     names = list(APIS)
     if own.vertex:
         names.append("aiplatform")
+    if own.vertex_secrets:
+        names.append("secretmanager")
     if site.spec.budget:
         names += ["billingbudgets", "monitoring"]
     return [

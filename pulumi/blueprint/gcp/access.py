@@ -1,9 +1,10 @@
 """Who may do what on Google Cloud, and who hears when it gets dear."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
-from pulumi_gcp import artifactregistry, billing, kms, monitoring, projects, serviceaccount, storage
+from pulumi_gcp import artifactregistry, billing, kms, monitoring, projects, secretmanager, serviceaccount, storage
 
 from blueprint.contract import WORKLOADS, ServiceAccount, Workload
 from blueprint.site import Site
@@ -78,7 +79,7 @@ class Doors:
             role = "roles/cloudkms.cryptoKeyDecrypter"
             kms.CryptoKeyIAMMember(f"{who}-sops", crypto_key_id=self.sops.id, role=role, member=member, opts=opts)
 
-    def open_vertex(self, *, after: pulumi.Resource) -> None:
+    def open_vertex(self, secrets: Mapping[str, secretmanager.Secret], *, after: pulumi.Resource) -> None:
         """Vertex AI runs a pipeline as a service account: the only one with rights here, and only when asked for."""
         pipelines = next(workload for workload in WORKLOADS if workload.vertex)
         runner = serviceaccount.Account(
@@ -89,6 +90,14 @@ class Doors:
         )
         runs_as = pulumi.Output.concat("serviceAccount:", runner.email)
         self.grant(pipelines, "vertex", runs_as, after)
+        for name, secret in secrets.items():
+            secretmanager.SecretIamMember(
+                f"vertex-reads-{name}",
+                secret_id=secret.id,
+                role="roles/secretmanager.secretAccessor",
+                member=runs_as,
+                opts=self.site.child(after=[after]),
+            )
         for who, member in {"vertex": runs_as, **{a.name: self.member(a) for a in pipelines.accounts}}.items():
             projects.IAMMember(
                 f"{who}-vertex-ai",

@@ -1,10 +1,10 @@
-"""What holds data on Google Cloud: keys, the bucket, the registry."""
+"""What holds data on Google Cloud: keys, the bucket, the registry, places for secrets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
-from pulumi_gcp import artifactregistry, kms, projects
+from pulumi_gcp import artifactregistry, kms, projects, secretmanager
 from pulumi_gcp import storage as gcs
 
 from blueprint.site import Site
@@ -43,13 +43,19 @@ def keys(site: Site) -> Keys:
 def let_services_encrypt(
     site: Site, own: Gcp, key: kms.CryptoKey, number: pulumi.Output[str]
 ) -> list[kms.CryptoKeyIAMMember]:
-    """Google's own services use the key on our behalf; two of their accounts exist only once somebody asks."""
+    """Google's own services use the key on our behalf; some of their accounts exist only once somebody asks."""
+
+    def identity(service: str) -> pulumi.Output[str]:
+        made = projects.ServiceIdentity(
+            service, project=own.project, service=f"{service}.googleapis.com", opts=site.child()
+        )
+        return made.email
+
     storage = gcs.get_project_service_account_output(project=own.project, opts=site.invoke()).email_address
-    registry = projects.ServiceIdentity(
-        "artifactregistry", project=own.project, service="artifactregistry.googleapis.com", opts=site.child()
-    )
     container = pulumi.Output.concat("service-", number, "@container-engine-robot.iam.gserviceaccount.com")
-    accounts = {"storage": storage, "artifactregistry": registry.email, "container": container}
+    accounts = {"storage": storage, "artifactregistry": identity("artifactregistry"), "container": container}
+    if own.vertex_secrets:
+        accounts["secretmanager"] = identity("secretmanager")
     return [
         kms.CryptoKeyIAMMember(
             f"{name}-encrypts",
@@ -108,3 +114,27 @@ def registry(site: Site, key: kms.CryptoKey, after: Sequence[pulumi.Resource]) -
         labels=site.tags,
         opts=site.child(holds_data=True, after=after),
     )
+
+
+def secrets(
+    site: Site, own: Gcp, key: kms.CryptoKey, after: Sequence[pulumi.Resource]
+) -> dict[str, secretmanager.Secret]:
+    """Places without a text, in the platform's region alone: `gcloud secrets versions add` puts the text there."""
+    replica = secretmanager.SecretReplicationUserManagedReplicaArgs(
+        location=site.spec.region,
+        customer_managed_encryption=secretmanager.SecretReplicationUserManagedReplicaCustomerManagedEncryptionArgs(
+            kms_key_name=key.id
+        ),
+    )
+    return {
+        name: secretmanager.Secret(
+            name,
+            secret_id=f"{site.name}-{name}",
+            replication=secretmanager.SecretReplicationArgs(
+                user_managed=secretmanager.SecretReplicationUserManagedArgs(replicas=[replica])
+            ),
+            labels=site.tags,
+            opts=site.child(holds_data=True, after=after),
+        )
+        for name in own.vertex_secrets
+    }
