@@ -3,6 +3,7 @@
 To add one, add a file to broken/: what is changed in good/, and a part of what must be said.
 """
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from pipelines.gitops.check import check_tree
+from pipelines.gitops.checks.order import CLUSTER_WIDE
 from pipelines.gitops.render import render
 from pipelines.gitops.tree import schemas_folder
 from pipelines.usecase.new import new_usecase
@@ -67,3 +69,13 @@ def test_the_fault_is_found(fault, good, tmp_path):
         change(root, **each)
     findings = [str(finding) for finding in check_tree(root, SCHEMAS).findings]
     assert any(told["expect"] in finding for finding in findings), findings or "nothing was found"
+
+
+def test_which_kinds_are_in_no_namespace_is_as_their_definitions_say():
+    if not (SCHEMAS / "crds").is_dir():
+        pytest.skip(f"needs definitions; there are none in {SCHEMAS} (docs/checks.md)")
+    text = "\n".join(path.read_text() for path in (SCHEMAS / "crds").glob("*/*.yaml"))
+    scopes = dict(re.findall(r"^    kind: (\S+)$(?:\n(?!---).*)*?\n  scope: (\S+)$", text, re.MULTILINE))
+    assert len(scopes) > 50
+    assert {kind for kind, scope in scopes.items() if scope == "Cluster"} <= CLUSTER_WIDE
+    assert not CLUSTER_WIDE & {kind for kind, scope in scopes.items() if scope == "Namespaced"}

@@ -26,6 +26,17 @@ FOLDERS = {
     "manifests/kustomize/base/pipeline/cluster-scoped": ["kubeflow.org"],
 }
 """The same for folders of other projects' repositories."""
+CLUSTER_WIDE = {
+    # Kubernetes itself
+    "APIService", "CSIDriver", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "IngressClass",
+    "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding", "MutatingWebhookConfiguration", "Namespace", "Node",
+    "PersistentVolume", "PriorityClass", "RuntimeClass", "StorageClass", "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration", "VolumeAttributesClass",
+    # the operators
+    "ClusterCloudEventSource", "ClusterExternalSecret", "ClusterImageCatalog", "ClusterIssuer", "ClusterPushSecret",
+    "ClusterSecretStore", "ClusterTriggerAuthentication", "ClusterWorkflowTemplate", "GatewayClass",
+}  # fmt: skip
+"""Kinds that are in no namespace; all others are."""
 
 
 def check(tree: Tree, report: Report) -> None:
@@ -45,6 +56,8 @@ def check(tree: Tree, report: Report) -> None:
 
 def _namespace(applied: Applied, manifest: Manifest, makers: dict[str, str], order: Order) -> list[str]:
     namespace = namespace_of(manifest)
+    if not namespace and manifest.get("kind") not in CLUSTER_WIDE and not applied.spec.get("targetNamespace"):
+        return ["metadata.namespace is missing, and Flux applies nothing that has none"]
     if not namespace or namespace in NAMESPACES:
         return []
     maker = makers.get(namespace)
