@@ -1,9 +1,10 @@
 """Keeping every prediction without a request noticing: one append in memory; a thread writes it to the spool.
 
-Where MLOPS_MONITOR_URL is set, a server records what it answers, and `bento.shipping` sends it there:
+Where it is told of a monitor, a server records what it answers, and `bento.shipping` sends it there:
 
-    MLOPS_MONITOR_URL     the monitor; without it nothing is recorded
+    MLOPS_MONITOR_URL     the monitor
     MLOPS_MONITOR_TOKEN   what it lets a server in with
+    MLOPS_MONITOR_FOLDER  in place of both: a folder with the files url and token, which may come later, and change
     MLOPS_SPOOL           the folder in which predictions wait (default: in the system's temporary folder)
     MLOPS_SPOOL_BYTES     most bytes a server lets wait there (default: 64 MiB)
 
@@ -25,7 +26,7 @@ from typing import Any
 from bento import frames
 from bento.frames import SegmentHeader
 from bento.recording_metrics import RecordingMetrics
-from bento.shipping import Shipper
+from bento.shipping import Address, Shipper
 from bento.spool import Spool
 
 QUEUE_BYTES = 32 * 1024 * 1024
@@ -35,6 +36,7 @@ PAUSE_SECONDS = 0.1
 SEGMENT_BYTES = 4 * 1024 * 1024
 SEGMENT_SECONDS = 1.0
 RETRY_SECONDS = 5.0
+LOOK_SECONDS = 2.0
 SHIP_SECONDS = 10.0
 DEFAULT_SPOOL_BYTES = 64 * 1024 * 1024
 
@@ -45,8 +47,9 @@ log = logging.getLogger("bento")
 class RecordingOptions:
     """Where to, and how much may wait."""
 
-    monitor: str
+    monitor: str = ""
     token: str = ""
+    folder: Path | None = None
     spool: Path = Path(tempfile.gettempdir()) / f"mlops-spool-{os.getuid()}"
     spool_bytes: int = DEFAULT_SPOOL_BYTES
 
@@ -54,8 +57,8 @@ class RecordingOptions:
     def load(cls, environ: Mapping[str, str] | None = None) -> "RecordingOptions | None":
         """From the environment; None where nothing is to be recorded."""
         env = os.environ if environ is None else environ
-        monitor = env.get("MLOPS_MONITOR_URL", "").rstrip("/")
-        if not monitor:
+        monitor, folder = env.get("MLOPS_MONITOR_URL", ""), env.get("MLOPS_MONITOR_FOLDER", "")
+        if not monitor and not folder:
             return None
         size = env.get("MLOPS_SPOOL_BYTES", "")
         if size and not size.isdigit():
@@ -63,9 +66,20 @@ class RecordingOptions:
         return cls(
             monitor=monitor,
             token=env.get("MLOPS_MONITOR_TOKEN", ""),
+            folder=None if monitor else Path(folder),
             spool=Path(env["MLOPS_SPOOL"]) if env.get("MLOPS_SPOOL") else cls.spool,
             spool_bytes=int(size) if size.isdigit() else DEFAULT_SPOOL_BYTES,
         )
+
+    def address(self) -> Address | None:
+        """Where to now; None while the folder, a Secret that is mounted, does not say."""
+        if self.folder is None:
+            return Address(self.monitor.rstrip("/"), self.token)
+        try:
+            url, token = ((self.folder / name).read_text(errors="replace").strip() for name in ("url", "token"))
+        except OSError:
+            return None
+        return Address(url.rstrip("/"), token) if url else None
 
 
 class Recorder:
@@ -74,7 +88,10 @@ class Recorder:
     def __init__(self, options: RecordingOptions, header: SegmentHeader) -> None:
         self.spool = Spool(options.spool, options.spool_bytes)
         self.metrics = RecordingMetrics(self.spool)
-        self.shipper = Shipper(self.spool, options.monitor, options.token, self.metrics)
+        self.shipper = Shipper(self.spool, options.address, self.metrics)
+        self._options = options
+        self._is_on = options.address() is not None
+        self._looked = time.monotonic()
         self._beginning = frames.begin(header)
         self._queue: collections.deque[tuple[int, int, str, bytes, bytes]] = collections.deque()
         # Each has one writer: what the event loop put in, and what the thread took out.
@@ -86,11 +103,15 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
 
     def start(self) -> None:
+        if not self._is_on:
+            log.warning("%s does not say where the monitor is; nothing is recorded until it does", self._options.folder)
         self._thread.start()
         self.shipper.start()
 
     def record(self, content_type: str, request: bytes, answer: bytes, predictions: int) -> None:
         """Called with every answer, from one thread. Never waits and never raises."""
+        if not self._is_on:
+            return
         size = len(request) + len(answer)
         waiting = self._put - self._taken + size
         if waiting > QUEUE_BYTES or len(self._queue) >= QUEUE_LENGTH:
@@ -120,12 +141,22 @@ class Recorder:
             self._wake.clear()
             stopping = self._stopping  # read before the queue is, so that nothing is left in it
             try:
+                if not self._is_on:
+                    self._look_for_the_monitor()
                 self._write_queue()
                 self._close_segment(unless_younger=0.0 if stopping else SEGMENT_SECONDS)
             except Exception:
                 log.exception("recording predictions failed; it goes on with the next ones")
             if stopping:
                 return
+
+    def _look_for_the_monitor(self) -> None:
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        if self._options.address() is not None:
+            log.warning("%s says where the monitor is; predictions are recorded from now on", self._options.folder)
+            self._is_on = True
 
     def _write_queue(self) -> None:
         while self._queue:

@@ -12,7 +12,8 @@ import logging
 import random
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,14 @@ NOT_THIS_ONE_NOW = frozenset({409, 500})
 log = logging.getLogger("bento")
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where the monitor is, and what it lets a server in with."""
+
+    monitor: str
+    token: str = field(default="", repr=False)
+
+
 class Outcome(Enum):
     TAKEN = "taken"
     REFUSED = "refused"
@@ -56,13 +65,12 @@ class _Deferred:
 
 
 class Shipper:
-    """A thread that posts what the spool holds."""
+    """A thread that posts what the spool holds. Where to is asked every time: a token is changed while servers run."""
 
-    def __init__(self, spool: Spool, monitor: str, token: str, metrics: RecordingMetrics) -> None:
+    def __init__(self, spool: Spool, address: Callable[[], Address | None], metrics: RecordingMetrics) -> None:
         self.spool = spool
-        self.url = f"{monitor}/predictions"
         self.metrics = metrics
-        self._headers = {"content-type": frames.MEDIA_TYPE, **({"authorization": f"Bearer {token}"} if token else {})}
+        self._address = address
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._deadline = float("inf")
@@ -94,7 +102,7 @@ class Shipper:
         import httpx
 
         try:
-            with httpx.Client(headers=self._headers) as client:
+            with httpx.Client(headers={"content-type": frames.MEDIA_TYPE}) as client:
                 while not self._closing.is_set():
                     if self._ship_all(client):
                         self._wake.wait(IDLE_SECONDS)
@@ -146,12 +154,17 @@ class Shipper:
     def _post(self, client: "httpx.Client", data: bytes) -> Answer:
         import httpx
 
+        to = self._address()
+        if to is None:
+            return Answer(Outcome.AWAY, "nothing says any more where it is")
+        url, headers = f"{to.monitor}/predictions", {"authorization": f"Bearer {to.token}"} if to.token else {}
         seconds = max(0.1, min(ANSWER_SECONDS, self._deadline - time.monotonic()))
+        timeout = httpx.Timeout(seconds, connect=min(5.0, seconds))
         try:
-            answer = client.post(self.url, content=data, timeout=httpx.Timeout(seconds, connect=min(5.0, seconds)))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return Answer(Outcome.AWAY, f"{self.url}: {type(error).__name__} {error}".strip())
-        words = f"{self.url} answered {answer.status_code} {answer.text[:200]}".strip()
+            answer = client.post(url, content=data, headers=headers, timeout=timeout)
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            return Answer(Outcome.AWAY, f"{url}: {type(error).__name__} {error}".strip())
+        words = f"{url} answered {answer.status_code} {answer.text[:200]}".strip()
         if answer.is_success:
             return Answer(Outcome.TAKEN, words)
         if answer.status_code in NOT_THIS_ONE_NOW:

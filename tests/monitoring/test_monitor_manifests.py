@@ -56,10 +56,12 @@ def test_servers_have_its_address_and_its_token():
     given = read(MONITOR, "clients")["spec"]["externalSecretSpec"]
     assert given["target"]["template"]["data"] == {"token": "{{ .token }}", "url": ADDRESS}
     assert given["data"][0]["secretKey"] == "token"
-    for variable, key in (("MLOPS_MONITOR_URL", "url"), ("MLOPS_MONITOR_TOKEN", "token")):
-        wanted = environ(SERVER)[variable]["valueFrom"]["secretKeyRef"]
-        assert (wanted["name"], wanted["key"]) == (given["target"]["name"], key)
-        assert wanted["optional"], "a cluster without the monitor serves, and records nothing"
+    pod = read(SERVER, "deployment")["spec"]["template"]["spec"]
+    (mount,) = [each for each in container(SERVER)["volumeMounts"] if each["name"] == "monitor"]
+    (volume,) = [each["secret"] for each in pod["volumes"] if each["name"] == "monitor"]
+    assert environ(SERVER)["MLOPS_MONITOR_FOLDER"]["value"] == mount["mountPath"]
+    assert volume["secretName"] == given["target"]["name"]
+    assert volume["optional"], "a cluster without the monitor serves, and records nothing"
 
 
 def test_its_service_is_at_that_address():

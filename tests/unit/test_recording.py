@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 from bento import frames, recording, shipping
 from bento.frames import NotASegment, count_predictions, read_segment
 from bento.recording import Recorder, RecordingOptions
+from bento.shipping import Address
 from bento.spool import Spool
 from tests.recording_cases import LoopbackMonitor, Recorded, flights, header
 from tests.serving import free_port, wait_until
@@ -65,8 +66,15 @@ def grown():
     return counted
 
 
-def recorder_to(monitor_url, folder, **options) -> Recorder:
-    return Recorder(RecordingOptions(monitor=monitor_url, spool=folder / "spool", **options), header())
+def recorder_to(monitor_url, home, **options) -> Recorder:
+    return Recorder(RecordingOptions(monitor=monitor_url, spool=home / "spool", **options), header())
+
+
+def mounted(folder, url, token) -> None:
+    """As the kubelet fills a volume with a Secret."""
+    folder.mkdir(exist_ok=True)
+    (folder / "url").write_text(url)
+    (folder / "token").write_text(token)
 
 
 def exchange() -> tuple[bytes, bytes]:
@@ -221,7 +229,20 @@ class TestOptions:
     def test_everything_comes_from_the_environment(self, tmp_path):
         env = {"MLOPS_MONITOR_URL": "http://monitor/", "MLOPS_MONITOR_TOKEN": "t", "MLOPS_SPOOL": str(tmp_path)}
         options = RecordingOptions.load({**env, "MLOPS_SPOOL_BYTES": "1000"})
-        assert options == RecordingOptions(monitor="http://monitor", token="t", spool=tmp_path, spool_bytes=1000)
+        assert options == RecordingOptions(monitor="http://monitor/", token="t", spool=tmp_path, spool_bytes=1000)
+        assert options.address() == Address("http://monitor", "t")
+
+    def test_a_folder_says_where_the_monitor_is_when_it_has_both_files(self, tmp_path):
+        options = RecordingOptions.load({"MLOPS_MONITOR_FOLDER": str(tmp_path / "monitor")})
+        assert options.address() is None
+        mounted(tmp_path / "monitor", "http://monitor/\n", "t\n")
+        assert options.address() == Address("http://monitor", "t")
+        (tmp_path / "monitor" / "token").unlink()
+        assert options.address() is None
+
+    def test_an_address_wins_over_a_folder(self, tmp_path):
+        options = RecordingOptions.load({"MLOPS_MONITOR_URL": "http://m", "MLOPS_MONITOR_FOLDER": str(tmp_path)})
+        assert options.address() == Address("http://m")
 
     def test_a_size_that_is_none_is_told_and_left(self, caplog):
         options = RecordingOptions.load({"MLOPS_MONITOR_URL": "http://m", "MLOPS_SPOOL_BYTES": "plenty"})
@@ -243,6 +264,46 @@ class TestRecorder:
         assert set(monitor.tokens) == {"Bearer secret"}
         assert grown("model_predictions_recorded_total") == 20
         assert not list((tmp_path / "spool").glob("server-*"))
+
+    def test_a_secret_that_comes_after_the_server_starts_the_recording(self, tmp_path, monitor, grown, monkeypatch):
+        monkeypatch.setattr(recording, "LOOK_SECONDS", 0.01)
+        recorder = recorder_to("", tmp_path, folder=tmp_path / "monitor")
+        recorder.start()
+        recorder.record(JSON, *exchange(), 1)
+        mounted(tmp_path / "monitor", monitor.url, "secret")
+
+        def is_shipped() -> bool:
+            recorder.record(JSON, *exchange(), 1)
+            return grown("model_predictions_shipped_total") > 0
+
+        wait_until(is_shipped, "shipped")
+        recorder.close()
+        assert set(monitor.tokens) == {"Bearer secret"}
+        assert grown("model_predictions_dropped_total", reason="queue-full") == 0
+
+    def test_a_token_that_is_changed_is_used_without_a_restart(self, tmp_path, monitor, grown):
+        mounted(tmp_path / "monitor", monitor.url, "old")
+        recorder = recorder_to("", tmp_path, folder=tmp_path / "monitor")
+        recorder.start()
+        monitor.status = 401
+        recorder.record(JSON, *exchange(), 1)
+        wait_until(lambda: monitor.tokens, "refused")
+        mounted(tmp_path / "monitor", monitor.url, "new")
+        monitor.status = 200
+        wait_until(lambda: grown("model_predictions_shipped_total") == 1, "shipped")
+        recorder.close()
+        assert monitor.tokens[0] == "Bearer old"
+        assert monitor.tokens[-1] == "Bearer new"
+
+    def test_a_token_that_no_header_can_carry_is_told_and_nothing_is_lost(self, tmp_path, monitor, grown, caplog):
+        mounted(tmp_path / "monitor", monitor.url, "geheim ✈")
+        recorder = recorder_to("", tmp_path, folder=tmp_path / "monitor")
+        recorder.start()
+        recorder.record(JSON, *exchange(), 1)
+        wait_until(lambda: "takes no predictions now" in caplog.text, "told")
+        mounted(tmp_path / "monitor", monitor.url, "secret")
+        wait_until(lambda: grown("model_predictions_shipped_total") == 1, "shipped")
+        recorder.close()
 
     def test_closing_ships_what_is_still_in_memory(self, tmp_path, monitor, grown, monkeypatch):
         monkeypatch.setattr(recording, "SEGMENT_SECONDS", 60)
