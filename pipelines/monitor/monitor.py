@@ -33,6 +33,7 @@ from pipelines.monitoring.trigger_metrics import TriggerMetrics
 from pipelines.monitoring.trigger_table import TriggerTable
 from pipelines.monitoring.triggers import Runner, Trigger, TriggerRecord
 from pipelines.monitoring.watched_metrics import RunMetrics, WatchedMetrics
+from pipelines.runs import step_seconds
 from pipelines.settings import Settings
 from pipelines.usecase import UseCase
 from pipelines.usecase.model import Retrain
@@ -82,7 +83,7 @@ class Monitor:
         self._assessed = AssessmentMetrics(self.registry)
         self._shown = WatchedMetrics(self.registry)
         TriggerMetrics(self.triggers, self.registry)
-        RunMetrics(self.triggers, self.registry)
+        RunMetrics(self.triggers, self.registry, partial(step_seconds, settings.runs))
         self.watch = Watch(watching, self._see)
         place = Place(store=settings.store, reports=self.reports)
         self.rounds = Rounds(self.store, place, watching, self._assessed, self._act_on, judge=judge)

@@ -8,12 +8,13 @@ model_release_info{usecase,environment,bento,model,commit} what Git says is rele
 model_release_timestamp_seconds{usecase,environment}       since when
 pipeline_run_info{usecase,environment,run,reason,outcome}  the last run that was asked for; `failing`: tried again
 pipeline_run_timestamp_seconds{usecase,environment}        when it ended
+pipeline_step_seconds{usecase,environment,step}            how long each of its steps worked
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -40,11 +41,13 @@ WATCHED_NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
 RUN_NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "pipeline_run_info": ("The last run that was asked for, and how it ended.", (*PLACE, "run", "reason", "outcome")),
     "pipeline_run_timestamp_seconds": ("When it ended.", PLACE),
+    "pipeline_step_seconds": ("How long each of its steps worked.", (*PLACE, "step")),
 }
 ENDS = ("released", "unchanged", "rejected", "failed")
 LOOKED_AT = 500
 
 Sample = tuple[str, tuple[str, ...], float]
+StepSeconds = Callable[[str], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,11 @@ class WatchedMetrics:
 
 
 class RunMetrics:
-    """The last run of each use case, read from the trigger table when Prometheus asks."""
+    """The last run of each use case, read from the trigger table when Prometheus asks; `steps`: of a run's id."""
 
-    def __init__(self, table: TriggerTable, registry: CollectorRegistry) -> None:
+    def __init__(self, table: TriggerTable, registry: CollectorRegistry, steps: StepSeconds = lambda _run: {}) -> None:
         self._table = table
+        self._steps = steps
         registry.register(self)  # type: ignore[arg-type]  # a collector by its shape
 
     def collect(self) -> Iterator[Metric]:
@@ -102,7 +106,8 @@ class RunMetrics:
             newest = self._table.newest(limit=LOOKED_AT)
         except StoreError:
             newest = []  # the other metrics are still told
-        yield from _families(RUN_NAMES, [sample for record in _last_runs(newest) for sample in _of_run(record)])
+        samples = [sample for record in _last_runs(newest) for sample in _of_run(record, self._steps)]
+        yield from _families(RUN_NAMES, samples)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing is read from the database to register."""
@@ -147,11 +152,12 @@ def _last_runs(records: list[TriggerRecord]) -> list[TriggerRecord]:
     return list(last.values())
 
 
-def _of_run(record: TriggerRecord) -> list[Sample]:
+def _of_run(record: TriggerRecord, steps: StepSeconds) -> list[Sample]:
     place = (record.usecase, record.environment)
     outcome = record.state if record.state in ENDS else "failing"
     ended = record.ended_at.timestamp() if record.ended_at else 0.0
     return [
         ("pipeline_run_info", (*place, record.run_id or "", record.reason, outcome), 1.0),
         ("pipeline_run_timestamp_seconds", place, ended),
+        *(("pipeline_step_seconds", (*place, step), seconds) for step, seconds in steps(record.run_id or "").items()),
     ]

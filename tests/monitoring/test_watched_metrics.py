@@ -1,6 +1,7 @@
 """Limits, owners, releases and last runs, as Prometheus reads them."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -8,6 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pipelines.monitoring.triggers import RunOutcome
 from pipelines.monitoring.watched_metrics import ReleasedVersion, RunMetrics, Watched, WatchedMetrics
+from pipelines.request import RunRequest
+from pipelines.runs import step_seconds
+from pipelines.training.tracking import Journal, Record
 from pipelines.usecase import load_usecase
 from tests.monitoring.rules import ROOT
 from tests.trigger_cases import SetClock, by_hand, dispatcher, drift, open_table
@@ -75,6 +79,29 @@ def test_how_the_last_run_ended(tmp_path, outcome):
         ("pipeline_run_info", TINY | {"run": "tiny-1", "reason": "drift", "outcome": outcome}, 1),
         ("pipeline_run_timestamp_seconds", TINY, clock.now.timestamp()),
     ]
+
+
+def test_how_long_the_steps_of_the_last_run_took(tmp_path):
+    table, clock, registry = open_table(tmp_path / "monitor.db"), SetClock(), CollectorRegistry()
+    asked = RunRequest(usecase="tiny", run_id="tiny-1", environment="staging")
+    asked.write(tmp_path / "runs" / asked.run_id / "request.json")
+    journal = Journal(tmp_path / "runs" / asked.run_id)
+    journal.append(Record(step="snapshot", event="finished", time=1.0, seconds=2.5))
+    RunMetrics(table, registry, partial(step_seconds, tmp_path / "runs"))
+    work = dispatcher(table, clock)
+    work.request(drift())
+    work.finish(work.begin(), RunOutcome(outcome="released", run_id=asked.run_id))
+
+    def steps() -> dict[str, float]:
+        return {labels["step"]: value for name, labels, value in told(registry) if name == "pipeline_step_seconds"}
+
+    assert steps() == {"snapshot": 2.5}
+    journal.append(Record(step="train", event="finished", time=9.0, seconds=6.5))
+    assert steps() == {"snapshot": 2.5, "train": 6.5}
+
+
+def test_a_run_that_is_on_no_machine_of_ours_has_no_steps_to_tell(tmp_path):
+    assert step_seconds(tmp_path, "tiny-1") == {}
 
 
 def test_a_run_that_fails_is_failing_until_it_is_given_up(tmp_path):

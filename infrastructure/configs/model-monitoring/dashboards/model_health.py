@@ -108,6 +108,15 @@ def dashboard() -> str:
             text="Asked for by an alert, a schedule, new data or a person. `mlops show RUN` has the gate's verdict.",
         ),
         lines(
+            "How long each step of the last run took",
+            "s",
+            (
+                f"max by (usecase, environment, step) (pipeline_step_seconds{{{OF}}})",
+                f"{PLACE} {{{{step}}}}",
+            ),
+            width=FULL,
+        ),
+        lines(
             "Requests for runs, and what came of them",
             "none",
             (
