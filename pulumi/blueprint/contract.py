@@ -13,11 +13,13 @@ VARS = (
     "REGION",
     "REGISTRY",
     "BUCKET_URI",
+    "BACKUP_URI",
     "OBJECT_STORE_ENDPOINT",
     "STORAGE_CLASS",
     "IDENTITY_MLFLOW",
     "IDENTITY_PIPELINES",
     "IDENTITY_MONITOR",
+    "IDENTITY_DATABASES",
 )
 POOL_LABEL = "mlops-blueprint/pool"  # on every node; pools for training and GPUs are tainted with it as well
 TAINTED = ("training", "gpu")
@@ -109,11 +111,13 @@ class Platform:
             "REGION": self.region,
             "REGISTRY": self.registry,
             "BUCKET_URI": self.bucket_uri,
+            "BACKUP_URI": self.bucket_uri.apply(backup_uri),
             "OBJECT_STORE_ENDPOINT": self.object_store_endpoint,
             "STORAGE_CLASS": self.storage_class,
             "IDENTITY_MLFLOW": self.identities["mlflow"],
             "IDENTITY_PIPELINES": self.identities["pipelines"],
             "IDENTITY_MONITOR": self.identities["monitor"],
+            "IDENTITY_DATABASES": self.identities["databases"],
         }
         return pulumi.Output.all(**values).apply(lambda known: {key: str(known[key]) for key in VARS})
 
@@ -129,3 +133,12 @@ class Platform:
             "database": pulumi.Output.all(kind=database.kind, storageClass=database.storage_class),
             "vars": self.vars(),
         }
+
+
+def backup_uri(bucket_uri: str) -> str:
+    """Where databases are copied to. Barman, which copies them, knows Azure's blobs by their web address alone."""
+    scheme, _, place = bucket_uri.partition("://")
+    if scheme != "wasbs":
+        return f"{bucket_uri}/postgres"
+    container, _, host = place.partition("@")
+    return f"https://{host}/{container}/postgres"

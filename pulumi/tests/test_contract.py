@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import yaml
 
-from blueprint.contract import POOL_LABEL, VARS, WORKLOADS
+from blueprint.contract import POOL_LABEL, VARS, WORKLOADS, backup_uri
 from blueprint.rehearsal import NOT_YET, PRETENDED, SECRET, Rehearsal, Resource
 from tests.clouds import BUILT, REPOSITORY, STACKS, rehearsal
 
@@ -51,6 +51,18 @@ def test_what_manifests_need_is_never_empty(stack):
     assert all(values[key] for key in ("CLOUD", "REGION", "REGISTRY", "BUCKET_URI", "STORAGE_CLASS"))
     assert re.match(r"(gs|s3|wasbs)://[^/]+$", values["BUCKET_URI"])
     assert not values["REGISTRY"].endswith("/")
+
+
+@pytest.mark.parametrize(
+    ("bucket", "copies"),
+    [
+        ("gs://b", "gs://b/postgres"),
+        ("s3://b", "s3://b/postgres"),
+        ("wasbs://c@a.blob.core.windows.net", "https://a.blob.core.windows.net/c/postgres"),
+    ],
+)
+def test_databases_are_copied_to_an_address_that_barman_knows(bucket, copies):
+    assert backup_uri(bucket) == copies
 
 
 def test_only_azure_needs_annotations():

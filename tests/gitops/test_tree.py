@@ -10,6 +10,9 @@ import yaml
 from pipelines.gitops.check import check_tree
 from pipelines.gitops.expressions import expressions
 from pipelines.gitops.flux import Applied, Cluster, read_clusters, sample_release
+from pipelines.gitops.kustomize import build
+from pipelines.gitops.schemas import SchemaFolder
+from pipelines.gitops.tree import schemas_folder
 from pipelines.release.git import Repository
 from pipelines.release.release import release_path
 from pipelines.release.releases import Releases
@@ -68,6 +71,23 @@ def test_a_health_check_tells_ready_from_not_yet_and_from_failed(sample, everyth
 
 def is_about(check, sample) -> bool:
     return check.group == sample["group"] and check.kind == sample.get("kind", "")
+
+
+# --- copies of databases
+
+
+@pytest.mark.parametrize("cloud", ["aws", "azure", "gcp", "keys"])
+def test_with_the_line_of_a_cloud_every_database_is_copied_to_its_bucket(cloud):
+    objects = build(ROOT / "infrastructure" / "profiles" / "full" / "platform", [f"../../../platform/backups/{cloud}"])
+    stores = {each["metadata"]["namespace"]: each["spec"] for each in objects if each["kind"] == "ObjectStore"}
+    databases = [each for each in objects if each["kind"] == "Cluster"]
+    assert len(databases) == 2
+    for database in databases:
+        configuration = stores[database["metadata"]["namespace"]]["configuration"]
+        assert configuration["destinationPath"] == "${BACKUP_URI}"
+        assert [key for key in configuration if key.endswith("Credentials")], "it has to log in somehow"
+        faults = SchemaFolder(schemas_folder(ROOT)).errors(database)
+        assert [fault for fault in faults if "'${" not in fault] == [], "but for numbers that are not filled in yet"
 
 
 # --- what the API server refuses
