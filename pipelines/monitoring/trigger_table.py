@@ -133,6 +133,7 @@ class TriggerTable:
         for _ in range(JOIN_TRIES):
             try:
                 with self._database.writing() as connection:
+                    self._take_turns(connection, trigger)
                     joined = self._join(connection, trigger, now)
                     return self._read(connection, joined or self._add(connection, trigger, now, "waiting", None))
             except StoreRefused as refused:
@@ -175,6 +176,15 @@ class TriggerTable:
                 )
             )
             return bool(connection.execute(given_up).rowcount)
+
+    def _take_turns(self, connection: Connection, trigger: Trigger) -> None:
+        """Between finding nothing to join and waiting, nobody else's request may come and have its run begun.
+
+        Two that wait would clash; one that runs and one that waits would not, and make a second run of one cause.
+        """
+        if not self._database.is_sqlite:  # where a writer is alone from its beginning on
+            turn = text("SELECT pg_advisory_xact_lock(:lock, hashtext(:place))")
+            connection.execute(turn, {"lock": SCHEMA_LOCK, "place": f"{trigger.usecase}/{trigger.environment}"})
 
     def _join(self, connection: Connection, trigger: Trigger, now: datetime) -> str | None:
         mine = and_(triggers.c.usecase == trigger.usecase, triggers.c.environment == trigger.environment)

@@ -8,6 +8,7 @@ from datetime import UTC, timedelta
 import pytest
 
 from pipelines.monitoring.dispatch import LEASE
+from pipelines.monitoring.trigger_table import TriggerTable
 from pipelines.monitoring.triggers import LONGEST_EVIDENCE, RunOutcome
 from tests.databases import postgres
 from tests.trigger_cases import SetClock, by_hand, dispatcher, drift, open_table
@@ -75,6 +76,34 @@ def test_two_hundred_alerts_at_once_start_one_run(shared_table, clock):
     monitors[0].finish(table.get(begun[0].id).model_copy(update={"owner": begun[0].owner}), RELEASED)
     assert monitors[0].begin() is None
     assert monitors[1].begin() is None
+
+
+def test_a_request_that_is_slow_to_wait_does_not_miss_the_run_that_another_has_begun(shared_table, clock, monkeypatch):
+    slow, quick = (dispatcher(shared_table, clock) for _ in range(2))
+    found_nothing, may_go_on = threading.Event(), threading.Event()
+    add = TriggerTable._add
+
+    def late_add(*args):
+        if threading.current_thread() is first:
+            found_nothing.set()
+            may_go_on.wait(10)
+        return add(*args)
+
+    def ask_and_begin():
+        quick.request(drift("alert:quick"))
+        quick.begin()
+
+    monkeypatch.setattr(TriggerTable, "_add", late_add)
+    first = threading.Thread(target=slow.request, args=[drift("alert:slow")])
+    second = threading.Thread(target=ask_and_begin)
+    first.start()
+    assert found_nothing.wait(10)
+    second.start()
+    second.join(0.5)  # it waits for its turn
+    may_go_on.set()
+    first.join(10)
+    second.join(10)
+    assert [(one.state, one.joined) for one in shared_table.newest()] == [("running", 1)]
 
 
 def test_a_request_within_the_cooldown_waits_until_it_ends(table, clock):
