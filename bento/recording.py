@@ -175,7 +175,8 @@ class Recorder:
         if time.monotonic() < self._broken_until:
             self.metrics.drop("spool-broken", predictions)
             return
-        if self.spool.bytes + size > self.spool.limit:
+        beginning = len(self._beginning) if self._segment is None else 0
+        if self.spool.bytes + beginning + size > self.spool.limit:
             self.metrics.drop("spool-full", predictions)
             self._close_segment()
             return

@@ -417,6 +417,20 @@ class TestRecorder:
         finally:
             monitor.close()
 
+    def test_the_beginning_of_a_segment_counts_as_well(self, tmp_path, grown, monkeypatch):
+        monkeypatch.setattr(recording, "SEGMENT_SECONDS", 0.0)  # each batch is a segment
+        request, answer = exchange()
+        beginning, one = len(frames.begin(header())), len(request) + len(answer) + frames.OVERHEAD
+        recorder = recorder_to("http://127.0.0.1:1", tmp_path, spool_bytes=3 * (beginning + one) - 1)
+        recorder.start()
+        for number in (1, 2):
+            recorder.record(JSON, request, answer, 1)
+            wait_until(lambda number=number: len(recorder.spool.waiting()) == number, "a segment each")
+        recorder.record(JSON, request, answer, 1)
+        wait_until(lambda: grown("model_predictions_dropped_total", reason="spool-full") == 1, "the third")
+        assert recorder.spool.bytes == 2 * (beginning + one)
+        recorder.close(0.1)
+
     def test_a_folder_that_cannot_be_used_costs_the_predictions_and_is_told_once(
         self, tmp_path, monitor, grown, caplog
     ):
