@@ -7,7 +7,6 @@ A run that another machine schedules has the same folder, and remote.json.
 
 import os
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,20 +81,6 @@ def list_runs(runs: Path, usecase: str | None = None, limit: int = 20) -> list[R
     newest = sorted(folders, key=lambda folder: (folder / REQUEST_FILE).stat().st_mtime, reverse=True)
     found = (read_run(folder) for folder in newest)
     return [run for run in found if usecase in (None, run.request.usecase)][:limit]
-
-
-def step_seconds(runs: Path, run_id: str) -> dict[str, float]:
-    """How long each step of a run worked; nothing of one that is not on this machine."""
-    try:
-        return _step_seconds(runs / run_id, Journal(runs / run_id).path.stat().st_size)
-    except (OSError, MlopsError):
-        return {}
-
-
-@lru_cache(maxsize=256)
-def _step_seconds(run: Path, _journal_bytes: int) -> dict[str, float]:
-    """Asked for with every scrape, so a journal is read again only when there is more in it."""
-    return read_run(run).steps
 
 
 def lock_path(runs: Path, usecase: str) -> Path:

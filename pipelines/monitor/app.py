@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from pipelines.monitor.monitor import Monitor
-from pipelines.monitor.page.known_runs import KnownRuns
 from pipelines.monitor.page.routes import Links, Sources, page_routes
 from pipelines.monitor.writing import writing_routes
 from pipelines.release.package import web_address
@@ -69,7 +68,7 @@ def page_sources(monitor: Monitor) -> Sources:
         sight=lambda: monitor.watch.sight,
         store=monitor.store,
         triggers=monitor.triggers,
-        runs=KnownRuns(settings.runs),
+        runs=monitor.runs,
         reports=monitor.reports,
         links=links,
     )

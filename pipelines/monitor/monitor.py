@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipelines.errors import MlopsError
+from pipelines.monitor.known_runs import KnownRuns
 from pipelines.monitor.new_data import fingerprint_of
 from pipelines.monitor.options import Options
 from pipelines.monitor.rounds import Evaluate, Rounds
@@ -33,7 +34,6 @@ from pipelines.monitoring.trigger_metrics import TriggerMetrics
 from pipelines.monitoring.trigger_table import TriggerTable
 from pipelines.monitoring.triggers import Runner, Trigger, TriggerRecord
 from pipelines.monitoring.watched_metrics import RunMetrics, WatchedMetrics
-from pipelines.runs import step_seconds
 from pipelines.settings import Settings
 from pipelines.usecase import UseCase
 from pipelines.usecase.model import Retrain
@@ -83,7 +83,8 @@ class Monitor:
         self._assessed = AssessmentMetrics(self.registry)
         self._shown = WatchedMetrics(self.registry)
         TriggerMetrics(self.triggers, self.registry)
-        RunMetrics(self.triggers, self.registry, partial(step_seconds, settings.runs))
+        self.runs = KnownRuns(settings.runs)
+        RunMetrics(self.triggers, self.registry, self.runs.step_seconds)
         self.watch = Watch(watching, self._see)
         place = Place(store=settings.store, reports=self.reports)
         self.rounds = Rounds(self.store, place, watching, self._assessed, self._act_on, judge=judge)

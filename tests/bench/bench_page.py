@@ -14,8 +14,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from pipelines.monitor.known_runs import KnownRuns
 from pipelines.monitor.page.facts import TrendReader
-from pipelines.monitor.page.known_runs import KnownRuns
 from pipelines.monitor.page.rendering import render
 from pipelines.monitor.page.view import look_at_all, look_at_model
 from tests.monitoring_cases import NOW

@@ -1,16 +1,15 @@
 """Limits, owners, releases and last runs, as Prometheus reads them."""
 
 from datetime import UTC, datetime
-from functools import partial
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pipelines.monitor.known_runs import KnownRuns
 from pipelines.monitoring.triggers import RunOutcome
 from pipelines.monitoring.watched_metrics import ReleasedVersion, RunMetrics, Watched, WatchedMetrics
 from pipelines.request import RunRequest
-from pipelines.runs import step_seconds
 from pipelines.training.tracking import Journal, Record
 from pipelines.usecase import load_usecase
 from tests.monitoring.rules import ROOT
@@ -87,7 +86,7 @@ def test_how_long_the_steps_of_the_last_run_took(tmp_path):
     asked.write(tmp_path / "runs" / asked.run_id / "request.json")
     journal = Journal(tmp_path / "runs" / asked.run_id)
     journal.append(Record(step="snapshot", event="finished", time=1.0, seconds=2.5))
-    RunMetrics(table, registry, partial(step_seconds, tmp_path / "runs"))
+    RunMetrics(table, registry, KnownRuns(tmp_path / "runs").step_seconds)
     work = dispatcher(table, clock)
     work.request(drift())
     work.finish(work.begin(), RunOutcome(outcome="released", run_id=asked.run_id))
@@ -101,7 +100,7 @@ def test_how_long_the_steps_of_the_last_run_took(tmp_path):
 
 
 def test_a_run_that_is_on_no_machine_of_ours_has_no_steps_to_tell(tmp_path):
-    assert step_seconds(tmp_path, "tiny-1") == {}
+    assert KnownRuns(tmp_path).step_seconds("tiny-1") == {}
 
 
 def test_a_run_that_fails_is_failing_until_it_is_given_up(tmp_path):

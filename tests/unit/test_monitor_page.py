@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.monitor.known_runs import KnownRuns
 from pipelines.monitor.page.facts import TrendReader, gather
-from pipelines.monitor.page.known_runs import KnownRuns
 from pipelines.monitor.page.view import ModelUnknown, look_at_all, look_at_model
 from pipelines.monitor.sight import Health
 from pipelines.monitoring.triggers import RunOutcome

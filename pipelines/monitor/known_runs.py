@@ -1,4 +1,4 @@
-"""The runs of this machine, read again only when they have gone on: a page is looked at often."""
+"""The runs of this machine, read again only when they have gone on: the page and the metrics are asked for often."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ class KnownRuns:
             self._list()
             found = [self._run(name) for name in self._names.get(usecase, [])[:SHOWN]]
         return [run for run in found if run]
+
+    def step_seconds(self, run_id: str) -> dict[str, float]:
+        """How long each step of a run worked; nothing of one that is not on this machine."""
+        with self._guard:
+            run = self._run(run_id)
+        return run.steps if run else {}
 
     def _list(self) -> None:
         """Run ids say their use case and their time."""
