@@ -1,7 +1,6 @@
 """Verbs about the embedded platform: up, down, status, demo."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -124,11 +123,9 @@ def _requests(settings: Settings) -> "list[TriggerRecord]":
     from pipelines.monitoring.store.store import Store
     from pipelines.monitoring.trigger_table import TriggerTable
 
-    if settings.store.startswith("sqlite:///") and not Path(settings.store.removeprefix("sqlite:///")).is_file():
-        return []
     store = Store.open(settings.store)
     try:
-        return TriggerTable(store.database).newest(limit=REQUESTS_SHOWN)
+        return TriggerTable(store.database).newest(limit=REQUESTS_SHOWN) if store.database.was_made else []
     except StoreError:
         return []
     finally:

@@ -1,10 +1,6 @@
 """The triggers in the database, and the few steps from one state to the next.
 
 Every step is one statement, or begins with one that writes: two monitors on one database cannot both take it.
-Two unique indexes hold what must never happen, whatever the code does:
-
-    one_run_at_a_time       of a use case, at most one trigger is running
-    one_waits               of a use case and environment, at most one trigger is pending; others join it
 """
 
 from __future__ import annotations
@@ -13,34 +9,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    and_,
-    delete,
-    exists,
-    func,
-    insert,
-    or_,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from pipelines.monitoring.store.database import SCHEMA_LOCK
 from pipelines.monitoring.store.errors import StoreRefused
-from pipelines.monitoring.store.schema import Moment
+from pipelines.monitoring.trigger_schema import causes, is_pending, is_running, marks, metadata, triggers
 from pipelines.monitoring.triggers import (
     BUSY_PAUSE,
     MOST_ATTEMPTS,
-    PENDING,
     SIGNALS,
     RunOutcome,
     Trigger,
@@ -56,60 +32,6 @@ if TYPE_CHECKING:
     from pipelines.monitoring.store.database import Database
 
 JOIN_TRIES = 5
-
-
-metadata = MetaData()
-triggers = Table(
-    "triggers",
-    metadata,
-    Column("id", String(120), primary_key=True),
-    Column("usecase", String(40), nullable=False),
-    Column("environment", String(40), nullable=False),
-    Column("reason", String(20), nullable=False),
-    Column("evidence", Text, nullable=False),
-    Column("fingerprint", Text, nullable=False),
-    Column("forced", Boolean, nullable=False),
-    Column("requested_at", Moment, nullable=False),
-    Column("state", String(10), nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("next_attempt", Moment, nullable=False),
-    Column("joined", Integer, nullable=False),
-    Column("run_id", String(120)),
-    Column("owner", Text),
-    Column("heartbeat", Moment),
-    Column("started_at", Moment),
-    Column("ended_at", Moment),
-    Column("note", Text),
-)
-# What a pending trigger stands for; a cause that is gone is taken out again.
-causes = Table(
-    "trigger_causes",
-    metadata,
-    Column("trigger", String(120), primary_key=True),
-    Column("fingerprint", String(200), primary_key=True),
-)
-# How far a schedule or a data source has been seen.
-marks = Table(
-    "trigger_marks",
-    metadata,
-    Column("usecase", String(40), primary_key=True),
-    Column("environment", String(40), primary_key=True),
-    Column("kind", String(20), primary_key=True),
-    Column("value", Text, nullable=False),
-)
-_is_running = triggers.c.state == "running"
-_is_pending = triggers.c.state.in_(PENDING)
-Index("one_run_at_a_time", triggers.c.usecase, unique=True, sqlite_where=_is_running, postgresql_where=_is_running)
-Index(
-    "one_waits",
-    triggers.c.usecase,
-    triggers.c.environment,
-    unique=True,
-    sqlite_where=_is_pending,
-    postgresql_where=_is_pending,
-)
-Index("triggers_by_time", triggers.c.usecase, triggers.c.requested_at)
-
 _shown = [column for column in triggers.c if column.name != "heartbeat"]
 
 
@@ -122,8 +44,7 @@ class TriggerTable:
     def make(self) -> None:
         """Make the tables where they are not there yet; several monitors may do so at the same time."""
         with self._database.writing() as connection:
-            if not self._database.is_sqlite:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": SCHEMA_LOCK})
+            self._database.take_turns(connection, "tables")
             metadata.create_all(connection)
 
     # --- asking for a run ---------------------------------------------------------------------------------
@@ -133,7 +54,9 @@ class TriggerTable:
         for _ in range(JOIN_TRIES):
             try:
                 with self._database.writing() as connection:
-                    self._take_turns(connection, trigger)
+                    # Else another request could come in after nothing was found to join, and have its run begun before
+                    # this one waits: two that wait clash, one that runs and one that waits do not.
+                    self._database.take_turns(connection, f"{trigger.usecase}/{trigger.environment}")
                     joined = self._join(connection, trigger, now)
                     return self._read(connection, joined or self._add(connection, trigger, now, "waiting", None))
             except StoreRefused as refused:
@@ -158,7 +81,7 @@ class TriggerTable:
 
     def withdraw(self, usecase: str, environment: str, fingerprint: str, now: datetime) -> bool:
         """A cause is gone; whether a request that had no other one was given up before its run began."""
-        mine = and_(_is_pending, triggers.c.usecase == usecase, triggers.c.environment == environment)
+        mine = and_(is_pending, triggers.c.usecase == usecase, triggers.c.environment == environment)
         with self._database.writing() as connection:
             gone = delete(causes).where(
                 causes.c.fingerprint == fingerprint, causes.c.trigger.in_(select(triggers.c.id).where(mine))
@@ -177,27 +100,18 @@ class TriggerTable:
             )
             return bool(connection.execute(given_up).rowcount)
 
-    def _take_turns(self, connection: Connection, trigger: Trigger) -> None:
-        """Between finding nothing to join and waiting, nobody else's request may come and have its run begun.
-
-        Two that wait would clash; one that runs and one that waits would not, and make a second run of one cause.
-        """
-        if not self._database.is_sqlite:  # where a writer is alone from its beginning on
-            turn = text("SELECT pg_advisory_xact_lock(:lock, hashtext(:place))")
-            connection.execute(turn, {"lock": SCHEMA_LOCK, "place": f"{trigger.usecase}/{trigger.environment}"})
-
     def _join(self, connection: Connection, trigger: Trigger, now: datetime) -> str | None:
         mine = and_(triggers.c.usecase == trigger.usecase, triggers.c.environment == trigger.environment)
         one_more = {"joined": triggers.c.joined + 1}
         at_once = {"forced": True, "state": "waiting", "next_attempt": now} if trigger.forced else {}
-        if connection.execute(update(triggers).where(mine, _is_pending).values(one_more | at_once)).rowcount:
-            waiting = str(connection.scalar(select(triggers.c.id).where(mine, _is_pending)))
+        if connection.execute(update(triggers).where(mine, is_pending).values(one_more | at_once)).rowcount:
+            waiting = str(connection.scalar(select(triggers.c.id).where(mine, is_pending)))
             self._add_cause(connection, waiting, trigger.fingerprint)
             return waiting
         answered = triggers.c.fingerprint == trigger.fingerprint
         if trigger.reason in SIGNALS:
             answered = triggers.c.state == "running"  # the run under way is the answer to it
-        under_way = and_(mine, _is_running, answered)
+        under_way = and_(mine, is_running, answered)
         if not trigger.forced and connection.execute(update(triggers).where(under_way).values(one_more)).rowcount:
             return str(connection.scalar(select(triggers.c.id).where(under_way)))
         return None
@@ -230,7 +144,7 @@ class TriggerTable:
 
     def pending(self) -> list[TriggerRecord]:
         """Those that wait for a run, forced ones first, then by age."""
-        query = select(*_shown).where(_is_pending).order_by(triggers.c.forced.desc(), triggers.c.requested_at)
+        query = select(*_shown).where(is_pending).order_by(triggers.c.forced.desc(), triggers.c.requested_at)
         with self._database.reading() as connection:
             return [_record(row) for row in connection.execute(query)]
 
@@ -245,7 +159,7 @@ class TriggerTable:
 
     def cool(self, record: TriggerRecord, until: datetime) -> None:
         """Let it wait for the end of the cool-down."""
-        self._change(record.id, and_(_is_pending, ~triggers.c.forced), state="cooling", next_attempt=until)
+        self._change(record.id, and_(is_pending, ~triggers.c.forced), state="cooling", next_attempt=until)
 
     def claim(self, record: TriggerRecord, cooldown: timedelta, owner: str, now: datetime) -> TriggerRecord | None:
         """Begin its run, unless another one is under way or ended less than a cool-down ago."""
@@ -253,7 +167,7 @@ class TriggerTable:
         of_usecase = and_(other.c.usecase == triggers.c.usecase, other.c.id != triggers.c.id)
         under_way = exists(select(other.c.id).where(of_usecase, other.c.state == "running"))
         too_soon = exists(select(other.c.id).where(of_usecase, other.c.attempts > 0, other.c.ended_at > now - cooldown))
-        free = and_(_is_pending, triggers.c.next_attempt <= now, ~under_way, or_(triggers.c.forced, ~too_soon))
+        free = and_(is_pending, triggers.c.next_attempt <= now, ~under_way, or_(triggers.c.forced, ~too_soon))
         try:
             begun = self._change(
                 record.id,
@@ -282,7 +196,7 @@ class TriggerTable:
     def running(self) -> list[tuple[TriggerRecord, datetime]]:
         """Those under way, with the time of the last heartbeat."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(*_shown, triggers.c.heartbeat).where(_is_running)).all()
+            rows = connection.execute(select(*_shown, triggers.c.heartbeat).where(is_running)).all()
         return [(_record(row[:-1]), row[-1]) for row in rows]
 
     def take_over(self, record: TriggerRecord, owner: str, now: datetime) -> TriggerRecord | None:
@@ -370,7 +284,7 @@ def _require_clash(refused: StoreRefused) -> None:
 
 
 def _held_by(owner: str | None) -> Any:
-    return and_(_is_running, triggers.c.owner == owner)
+    return and_(is_running, triggers.c.owner == owner)
 
 
 def _is_mark(usecase: str, environment: str, kind: str) -> tuple[Any, ...]:

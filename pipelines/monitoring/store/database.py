@@ -20,7 +20,7 @@ BUSY_SECONDS = 10
 STATEMENT_SECONDS = 120
 CONNECT_SECONDS = 5
 WRITES = "mlops_writes"
-SCHEMA_LOCK = 7_264_501  # any number, the same in every monitor
+TURNS = 7_264_501  # any number, the same in every monitor
 
 
 class Database:
@@ -38,6 +38,11 @@ class Database:
     def is_sqlite(self) -> bool:
         return self.url.get_backend_name() == "sqlite"
 
+    @property
+    def was_made(self) -> bool:
+        """Whether there is something to ask; a file of SQLite is made with the first question."""
+        return not self.is_sqlite or Path(self.url.database or "").is_file()
+
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction, all or nothing. Raises the errors of `pipelines.monitoring.store.errors`."""
@@ -53,6 +58,14 @@ class Database:
             self._prepare()
             with self._engine.connect() as connection, connection.begin():
                 yield connection
+
+    def take_turns(self, connection: Connection, about: str) -> None:
+        """From here to the end of the transaction, whoever else asks for a turn about the same waits."""
+        from sqlalchemy import text
+
+        if not self.is_sqlite:  # there a writer is alone from its beginning on
+            turn = text("SELECT pg_advisory_xact_lock(:lock, hashtext(:about))")
+            connection.execute(turn, {"lock": TURNS, "about": about})
 
     def give_back_space(self, pages: int) -> None:
         """Make SQLite's file smaller by what was deleted. PostgreSQL sees to that itself."""
@@ -86,10 +99,9 @@ class Database:
             raise StoreAway(f"the prediction store {self.where}: {error.filename}: {error.strerror}") from error
 
     def _make_tables(self, connection: Connection) -> None:
-        from sqlalchemy import insert, select, text
+        from sqlalchemy import insert, select
 
-        if not self.is_sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": SCHEMA_LOCK})
+        self.take_turns(connection, "tables")
         self._metadata.create_all(connection)
         versions = self._metadata.tables["store_version"]
         found = connection.execute(select(versions.c.version)).scalar()
