@@ -57,7 +57,7 @@ class RecordingOptions:
     def load(cls, environ: Mapping[str, str] | None = None) -> "RecordingOptions | None":
         """From the environment; None where nothing is to be recorded."""
         env = os.environ if environ is None else environ
-        monitor, folder = env.get("MLOPS_MONITOR_URL", ""), env.get("MLOPS_MONITOR_FOLDER", "")
+        monitor, folder = env.get("MLOPS_MONITOR_URL", "").rstrip("/"), env.get("MLOPS_MONITOR_FOLDER", "")
         if not monitor and not folder:
             return None
         size = env.get("MLOPS_SPOOL_BYTES", "")
@@ -74,9 +74,9 @@ class RecordingOptions:
     def address(self) -> Address | None:
         """Where to now; None while the folder, a Secret that is mounted, does not say."""
         if self.folder is None:
-            return Address(self.monitor.rstrip("/"), self.token)
+            return Address(self.monitor, self.token)
         try:
-            url, token = ((self.folder / name).read_text(errors="replace").strip() for name in ("url", "token"))
+            url, token = ((self.folder / name).read_text("utf-8", "replace").strip() for name in ("url", "token"))
         except OSError:
             return None
         return Address(url.rstrip("/"), token) if url else None

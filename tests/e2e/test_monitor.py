@@ -87,9 +87,8 @@ def world(tree, inside, host, database, tmp_path_factory):
     ):
         keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL": s3}
         _declare_monitor(inside, host, database, image, tracking_uri, keys)
-        stores.setenv(
-            "MLOPS_TRACKING_URI", tracking_uri
-        )  # the first version comes from here, and is of the same MLflow
+        # The first version comes from this machine, and is to be of the same MLflow.
+        stores.setenv("MLOPS_TRACKING_URI", tracking_uri)
         tree.bootstrap()
         wait_for("the root Kustomization", lambda: is_ready(tree.cluster.get("kustomization", FLUX)), 60)
         yield inside

@@ -229,7 +229,7 @@ class TestOptions:
     def test_everything_comes_from_the_environment(self, tmp_path):
         env = {"MLOPS_MONITOR_URL": "http://monitor/", "MLOPS_MONITOR_TOKEN": "t", "MLOPS_SPOOL": str(tmp_path)}
         options = RecordingOptions.load({**env, "MLOPS_SPOOL_BYTES": "1000"})
-        assert options == RecordingOptions(monitor="http://monitor/", token="t", spool=tmp_path, spool_bytes=1000)
+        assert options == RecordingOptions(monitor="http://monitor", token="t", spool=tmp_path, spool_bytes=1000)
         assert options.address() == Address("http://monitor", "t")
 
     def test_a_folder_says_where_the_monitor_is_when_it_has_both_files(self, tmp_path):

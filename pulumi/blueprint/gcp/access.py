@@ -82,6 +82,7 @@ class Doors:
     def open_vertex(self, secrets: Mapping[str, secretmanager.Secret], *, after: pulumi.Resource) -> None:
         """Vertex AI runs a pipeline as a service account: the only one with rights here, and only when asked for."""
         pipelines = next(workload for workload in WORKLOADS if workload.vertex)
+        opts = self.site.child(after=[after])
         runner = serviceaccount.Account(
             "vertex",
             account_id=f"{self.site.name}-vertex",
@@ -91,27 +92,17 @@ class Doors:
         runs_as = pulumi.Output.concat("serviceAccount:", runner.email)
         self.grant(pipelines, "vertex", runs_as, after)
         for name, secret in secrets.items():
+            role = "roles/secretmanager.secretAccessor"
             secretmanager.SecretIamMember(
-                f"vertex-reads-{name}",
-                secret_id=secret.id,
-                role="roles/secretmanager.secretAccessor",
-                member=runs_as,
-                opts=self.site.child(after=[after]),
+                f"vertex-reads-{name}", secret_id=secret.id, role=role, member=runs_as, opts=opts
             )
         for who, member in {"vertex": runs_as, **{a.name: self.member(a) for a in pipelines.accounts}}.items():
             projects.IAMMember(
-                f"{who}-vertex-ai",
-                project=self.own.project,
-                role="roles/aiplatform.user",
-                member=member,
-                opts=self.site.child(after=[after]),
+                f"{who}-vertex-ai", project=self.own.project, role="roles/aiplatform.user", member=member, opts=opts
             )
+            role = "roles/iam.serviceAccountUser"
             serviceaccount.IAMMember(
-                f"{who}-as-vertex",
-                service_account_id=runner.name,
-                role="roles/iam.serviceAccountUser",
-                member=member,
-                opts=self.site.child(after=[after]),
+                f"{who}-as-vertex", service_account_id=runner.name, role=role, member=member, opts=opts
             )
 
 
