@@ -103,6 +103,12 @@ def test_a_run_that_is_on_no_machine_of_ours_has_no_steps_to_tell(tmp_path):
     assert KnownRuns(tmp_path).step_seconds("tiny-1") == {}
 
 
+def test_a_run_whose_folder_cannot_be_read_ends_no_scrape(tmp_path):
+    (tmp_path / "tiny-1").mkdir()
+    (tmp_path / "tiny-1" / "request.json").write_text('{"usecase": "tiny"}')
+    assert KnownRuns(tmp_path).step_seconds("tiny-1") == {}
+
+
 def test_a_run_that_fails_is_failing_until_it_is_given_up(tmp_path):
     table, clock, registry = open_table(tmp_path / "monitor.db"), SetClock(), CollectorRegistry()
     RunMetrics(table, registry)
