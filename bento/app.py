@@ -12,12 +12,12 @@ from starlette.types import Receive, Scope, Send
 
 from bento.faults import InvalidBody, InvalidInstances
 from bento.instances import parse_bytes, parse_json
+from bento.messages import cut
 from bento.problems import invalid_body, invalid_instances, problem
-from bento.words import cut
 
 if TYPE_CHECKING:
     from bento.predictor import Predictor
-    from bento.recording import Recorder
+    from bento.recording.recorder import Recorder
 
 DEFAULT_BODY_LIMIT = 16 * 1024 * 1024
 METHODS = {"/predict": "POST", "/signature": "GET", "/openapi.json": "GET"}

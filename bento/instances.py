@@ -10,10 +10,10 @@ import numpy as np
 import orjson
 
 from bento.faults import InvalidBody
+from bento.messages import cut, kind
 from bento.signature import Signature
 from bento.tables import parse_table
 from bento.tensors import parse_tensors, read_tensors, tensor_bytes
-from bento.words import cut, kind
 
 KEYS = {"instances", "keys"}
 LONGEST_KEY = 200

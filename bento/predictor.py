@@ -11,8 +11,8 @@ import orjson
 from pydantic import JsonValue
 
 from bento.errors import AnswerNotFinite
-from bento.frames import SegmentHeader
 from bento.ids import PredictionIds
+from bento.recording.segments import SegmentHeader
 from bento.runtime import Columns, Model, read_record
 from bento.signature import GOLDEN_FILE, PROVENANCE_FILE, ClassName, Golden, Provenance, Signature
 

@@ -20,8 +20,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bento.edge import Edge
 from bento.errors import BentoError
+from bento.middleware import Edge
 from bento.vertex import VertexContract
 
 STANDBY_POLL_SECONDS = 0.02

@@ -9,7 +9,7 @@ from typing import Any
 
 from bento.app import DEFAULT_BODY_LIMIT, ModelApp
 from bento.predictor import Predictor
-from bento.recording import Recorder, RecordingOptions
+from bento.recording.recorder import Recorder, RecordingOptions
 
 MODEL_FOLDER = "model"
 

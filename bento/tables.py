@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from bento.faults import MOST_FAULTS, Fault, InvalidInstances
+from bento.messages import cut, kind, limits, short, span
 from bento.signature import CategoryField, NumberField, Signature
-from bento.words import cut, kind, limits, short, span
 
 Array = np.ndarray[Any, Any]
 Row = dict[str, Any]

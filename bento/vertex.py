@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bento.app import METHODS
-from bento.edge import PROBES
 from bento.errors import BentoError
+from bento.middleware import PROBES
 
 PORT, HEALTH, PREDICT, STORAGE = "AIP_HTTP_PORT", "AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE", "AIP_STORAGE_URI"
 ROUTE_PATTERN = re.compile(r"/[A-Za-z0-9._~:@!$&'()*+,;=/-]*")

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.errors import MlopsError
-from pipelines.runs import RUN, Run
-from pipelines.training.tracking import Record
+from pipelines.runs.journal import Record
+from pipelines.runs.run import RUN, Run
 
 OUTCOME_STYLE = {
     "released": "green",

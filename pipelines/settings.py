@@ -26,8 +26,8 @@ Everything has an embedded default under the state folder and can be set by an e
     MLOPS_GITHUB_REPOSITORY  owner/name, where production is released by pull request (default: that of MLOPS_REMOTE)
     MLOPS_GITHUB_API    of a GitHub Enterprise server (default: github.com's)
 
-Logins to Git and to GitHub: see pipelines.release.access and pipelines.release.github.
-Logins to registries, and registries without TLS: see pipelines.images.access.
+Logins to Git and to GitHub: see pipelines.git.credentials and pipelines.git.github.
+Logins to registries, and registries without TLS: see pipelines.packaging.oci.credentials.
 """
 
 import os
@@ -36,7 +36,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.errors import MlopsError
-from pipelines.images.reference import Reference
+from pipelines.packaging.oci.reference import Reference
 
 ENVIRONMENTS = ("local", "staging", "production")
 

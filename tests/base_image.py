@@ -25,9 +25,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.images.access import RegistryAccess
-from pipelines.images.manifest import CONFIG, LAYER, OCI_MANIFEST, Descriptor, Manifest, canonical
-from pipelines.images.registry import Registry, Repository
+from pipelines.packaging.oci.credentials import RegistryAccess
+from pipelines.packaging.oci.manifest import CONFIG, LAYER, OCI_MANIFEST, Descriptor, Manifest, canonical
+from pipelines.packaging.oci.registry import Registry, Repository
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = ROOT / "bento" / "Dockerfile"

@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 
 from bento.signature import GOLDEN_FILE, Golden
-from pipelines.embedded.control import RECONCILER, Supervisor
 from pipelines.embedded.platform import ModelStatus, RolloutResult, down, status, up, wait_for
-from pipelines.embedded.records import RolloutRecord, rollouts
-from pipelines.release.package import STORE_NAME, checksums
+from pipelines.embedded.state import RolloutRecord, rollouts
+from pipelines.embedded.supervisor_client import RECONCILER, Supervisor
+from pipelines.packaging.bentos import STORE_NAME, checksums
 from pipelines.release.release import Release, release_path
 from pipelines.release.releases import open_releases
 from pipelines.settings import Settings

@@ -12,10 +12,18 @@ from typing import Any
 
 import httpx
 
-from pipelines.images.access import RegistryAccess
-from pipelines.images.manifest import CONFIG, DOCKER, DOCKER_INDEX, DOCKER_MANIFEST, LAYER, OCI_INDEX, OCI_MANIFEST
-from pipelines.images.publish import BentoFolder, Published, publish
-from pipelines.release.package import PackedBento, checksums, keep
+from pipelines.packaging.bentos import PackedBento, checksums, keep
+from pipelines.packaging.oci.credentials import RegistryAccess
+from pipelines.packaging.oci.manifest import (
+    CONFIG,
+    DOCKER,
+    DOCKER_INDEX,
+    DOCKER_MANIFEST,
+    LAYER,
+    OCI_INDEX,
+    OCI_MANIFEST,
+)
+from pipelines.packaging.oci.publish import BentoFolder, Published, publish
 from pipelines.settings import Settings
 from tests.tiny_models import write_bento
 

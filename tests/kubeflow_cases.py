@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pipelines.compiling.compiled import Compiled, compile_pipeline
-from pipelines.request import RunRequest
+from pipelines.pipeline.compiling.compiled import Compiled, compile_pipeline
+from pipelines.runs.request import RunRequest
+from pipelines.runs.shared_journal import SharedJournal
 from pipelines.settings import Settings
-from pipelines.training.shared_journal import SharedJournal
 from pipelines.usecase import load_usecase
 from tests.image_cases import push_base
 from tests.kfp_backend import Backend, Processes, Task, Told

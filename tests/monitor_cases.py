@@ -10,14 +10,14 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
+from pipelines.assessment.assess import Assessment
+from pipelines.assessment.worker import Job, Judged
 from pipelines.monitor.app import make_app
+from pipelines.monitor.inventory.inventory import Model, Sight
 from pipelines.monitor.monitor import Monitor
 from pipelines.monitor.options import Options
-from pipelines.monitor.sight import Model, Sight
-from pipelines.monitoring.assess import Assessment
-from pipelines.monitoring.evaluation import Job, Judged
-from pipelines.monitoring.triggers import RunOutcome, TriggerRecord
 from pipelines.release.release import Release
+from pipelines.retraining.triggers import RunOutcome, TriggerRecord
 from pipelines.settings import Settings
 from pipelines.usecase import UseCase
 from tests.monitoring_cases import watched
@@ -61,7 +61,7 @@ class Told:
         return Sight(tuple(self.models), seen_at=datetime.now(UTC))
 
     def bento(self, release: Release) -> Path:
-        from pipelines.release.package import BentoMissing
+        from pipelines.packaging.bentos import BentoMissing
 
         if release.bento in self.folders:
             return self.folders[release.bento]

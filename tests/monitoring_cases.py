@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from bento.signature import CategoryField, NumberField, Signature, TensorField
-from pipelines.monitoring.features import describe_columns, describe_outputs
-from pipelines.monitoring.reference import Reference, Sample
-from pipelines.monitoring.source import Coverage
+from pipelines.assessment.features import describe_columns, describe_outputs
+from pipelines.assessment.reference import Reference, Sample
+from pipelines.predictions.source import Coverage
 from pipelines.usecase import UseCase
 from tests.pipeline_cases import NAME, USECASE
 

@@ -13,19 +13,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pipelines.assessment.assess import Assessment, assess
+from pipelines.assessment.reports import Reports
 from pipelines.evaluation.gate import RuleResult, Verdict
+from pipelines.monitor.inventory.inventory import Health, Model, Sight
 from pipelines.monitor.page.sources import Links, Sources
-from pipelines.monitor.sight import Health, Model, Sight
-from pipelines.monitoring.assess import Assessment, assess
-from pipelines.monitoring.reports import Reports
-from pipelines.monitoring.store.rows import Origin, PredictionRow
-from pipelines.monitoring.store.store import Store
-from pipelines.monitoring.trigger_table import TriggerTable
-from pipelines.monitoring.triggers import RunOutcome, Trigger
+from pipelines.predictions.store.rows import Origin, PredictionRow
+from pipelines.predictions.store.store import Store
 from pipelines.release.release import Release
-from pipelines.request import RunRequest
-from pipelines.runs import REQUEST_FILE, RUN, STEPS, Run, list_runs
-from pipelines.training.tracking import PUBLISHED_FILE, Journal, Published, Record
+from pipelines.retraining.queue import TriggerTable
+from pipelines.retraining.triggers import RunOutcome, Trigger
+from pipelines.runs.journal import Journal, Record
+from pipelines.runs.request import RunRequest
+from pipelines.runs.run import REQUEST_FILE, RUN, STEPS, Run, list_runs
+from pipelines.runs.tracking import PUBLISHED_FILE, Published
 from pipelines.usecase import UseCase, load_usecase
 from tests.monitoring_cases import BENTO, NOW, FrameSource, labelled, predictions, reference, sizes, watched
 from tests.pipeline_cases import NAME

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import yaml
 
-from pipelines import steps
 from pipelines.embedded.origin import code_version, ensure_origin
-from pipelines.request import RunRequest, new_run_id
+from pipelines.pipeline import steps
+from pipelines.pipeline.context import stepping
+from pipelines.runs.request import RunRequest, new_run_id
 from pipelines.settings import Settings
-from pipelines.stepping import stepping
 from pipelines.training.train import CANDIDATE_FILE, Candidate
 
 NAME = "tiny"

@@ -23,9 +23,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from pipelines.images.access import RegistryAccess
-from pipelines.images.manifest import CONFIG, OCI_MANIFEST, Descriptor, Manifest, canonical
-from pipelines.images.registry import Registry, Repository
+from pipelines.packaging.oci.credentials import RegistryAccess
+from pipelines.packaging.oci.manifest import CONFIG, OCI_MANIFEST, Descriptor, Manifest, canonical
+from pipelines.packaging.oci.registry import Registry, Repository
 from tests import base_image
 from tests.base_image import ARCHITECTURES, BUILD_SECONDS, DEBIAN, ROOT, TAKEN_OUT, UV, CachedLayer, pack_layer
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-from bento import frames
-from bento.frames import SegmentHeader, read_segment
 from bento.ids import PredictionIds
+from bento.recording import segments
+from bento.recording.segments import SegmentHeader, read_segment
 from bento.signature import Signature
-from pipelines.monitoring.privacy import StoreRules
+from pipelines.predictions.privacy import StoreRules
 from tests.tiny_models import PICTURE, TABULAR
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -61,13 +61,13 @@ class Recorded:
         made = self._ids.make(count)
         told = predictions or [self._prediction(number) for number in range(count)]
         answer = orjson.dumps({"predictions": told, "ids": made, "release": {}})
-        parts = frames.pack(int(at.timestamp() * 1000), count, content_type, body, answer)
+        parts = segments.pack(int(at.timestamp() * 1000), count, content_type, body, answer)
         self.exchanges.append(b"".join(parts))
         self.ids += made
         return made
 
     def segment(self) -> bytes:
-        return frames.begin(self.header) + b"".join(self.exchanges)
+        return segments.begin(self.header) + b"".join(self.exchanges)
 
     def _prediction(self, number: int) -> dict[str, Any]:
         if self.header.signature.task == "regression":

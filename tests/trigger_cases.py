@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pipelines.monitoring.dispatch import Dispatcher
-from pipelines.monitoring.store.database import Database
-from pipelines.monitoring.store.schema import VERSION, metadata
-from pipelines.monitoring.trigger_table import TriggerTable
-from pipelines.monitoring.triggers import RunOutcome, Trigger
+from pipelines.predictions.store.database import Database
+from pipelines.predictions.store.schema import VERSION, metadata
+from pipelines.retraining.dispatcher import Dispatcher
+from pipelines.retraining.queue import TriggerTable
+from pipelines.retraining.triggers import RunOutcome, Trigger
 from pipelines.usecase.model import Retrain
 from tests.monitoring_cases import NOW
 

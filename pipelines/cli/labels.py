@@ -10,7 +10,7 @@ from pipelines.cli.context import Context
 from pipelines.console import make_console
 
 if TYPE_CHECKING:
-    from pipelines.monitoring.labels import LabelReport
+    from pipelines.predictions.labels import LabelReport
 
 
 @click.group()
@@ -34,7 +34,7 @@ def import_(context: Context, file: Path, usecase: str | None, by: Literal["id",
 
     Exit status: 0 all were taken; 1 some were wrong or contradict others, or nothing could be taken.
     """
-    from pipelines.monitoring.label_import import import_labels
+    from pipelines.predictions.label_import import import_labels
 
     if by == "join-key" and not usecase:
         raise click.UsageError("--by join-key needs --usecase: keys are a use case's own")

@@ -10,7 +10,7 @@ from pipelines.console import Timeline, make_console, table
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from pipelines.monitoring.triggers import TriggerRecord
+    from pipelines.retraining.triggers import TriggerRecord
 
 REQUESTS_SHOWN = 5
 
@@ -55,7 +55,7 @@ def down(context: Context) -> None:
 def status(context: Context, as_json: bool) -> None:
     """Show what is released, what runs, and how the last runs ended."""
     from pipelines.embedded.platform import status as platform_status
-    from pipelines.runs import list_runs
+    from pipelines.runs.run import list_runs
 
     settings = context.settings
     found = platform_status(settings)
@@ -83,7 +83,7 @@ def demo(context: Context, stop: bool) -> None:
 
 
 def _print_status(settings: Settings, status: Any) -> None:
-    from pipelines.runs import list_runs
+    from pipelines.runs.run import list_runs
 
     console = make_console()
     if status.running:
@@ -119,9 +119,9 @@ def _print_status(settings: Settings, status: Any) -> None:
 
 def _requests(settings: Settings) -> "list[TriggerRecord]":
     """The newest requests for runs; none where there was never a monitor, or its database is away."""
-    from pipelines.monitoring.store.errors import StoreError
-    from pipelines.monitoring.store.store import Store
-    from pipelines.monitoring.trigger_table import TriggerTable
+    from pipelines.predictions.store.errors import StoreError
+    from pipelines.predictions.store.store import Store
+    from pipelines.retraining.queue import TriggerTable
 
     store = Store.open(settings.store)
     try:

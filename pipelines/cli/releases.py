@@ -11,7 +11,7 @@ from pipelines.console import Timeline, is_interactive, make_console
 from pipelines.settings import ENVIRONMENTS, Settings
 
 if TYPE_CHECKING:
-    from pipelines.release.github import GitHub
+    from pipelines.git.github import GitHub
     from pipelines.release.releases import Proposal
 
 
@@ -30,7 +30,7 @@ def rollback(context: Context, name: str, environment: str, reason: str, no_wait
     The version taken back is not released again unless forced. Where production is released by pull request, taking
     back there is one too; then the exit status is 4.
     """
-    from pipelines.launch import propose_rollback, review_place, roll_back
+    from pipelines.release.operations import propose_rollback, review_place, roll_back
 
     settings = context.settings
     github = review_place(settings) if environment == "production" else None
@@ -59,7 +59,7 @@ def promote(context: Context, name: str, yes: bool, force: bool, healthy_at: str
     Exit status: 0 production runs staging's release; 4 not yet: the proposal waits for its review, or staging has moved
     on from --healthy-at; 1 failed.
     """
-    from pipelines.launch import merge, propose, review_place, settle
+    from pipelines.release.operations import merge, propose, review_place, settle
     from pipelines.release.releases import AlreadyPromoted, StagingMovedOn
 
     settings = context.settings
@@ -92,7 +92,7 @@ def promote(context: Context, name: str, yes: bool, force: bool, healthy_at: str
 
 def _request_review(settings: Settings, github: "GitHub", proposal: "Proposal") -> NoReturn:
     """Say where the proposal is reviewed, and end with the status that means so."""
-    from pipelines.launch import request_review
+    from pipelines.release.operations import request_review
 
     console = make_console()
     console.print(f"branch [bold]{proposal.branch}[/], commit {proposal.commit[:9]}")
@@ -118,7 +118,7 @@ def trace(context: Context, what: str, as_json: bool) -> None:
     WHAT is a prediction's id, a commit, a Bento (flight-delays:7), a model version (flight-delays/7), a run, or a use
     case's name.
     """
-    from pipelines.trace import render, trace_lineage
+    from pipelines.release.lineage import render, trace_lineage
 
     lineage = trace_lineage(context.settings, what)
     if as_json:

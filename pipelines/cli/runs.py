@@ -13,7 +13,7 @@ from pipelines.cli.context import Context
 from pipelines.cli.following import await_rollout
 from pipelines.console import Timeline, make_console, outcome_line, table
 from pipelines.errors import MlopsError
-from pipelines.request import RUNNERS, Runner
+from pipelines.runs.request import RUNNERS, Runner
 from pipelines.settings import ENVIRONMENTS
 
 REJECTED = 3
@@ -68,7 +68,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     Exit status: 0 released or unchanged, 3 rejected by the gate, 1 failed.
     """
-    from pipelines.launch import (
+    from pipelines.runners.launch import (
         go_on,
         prepare,
         prepare_elsewhere,
@@ -77,7 +77,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
         start,
         start_detached,
     )
-    from pipelines.request import RunRequest, new_run_id
+    from pipelines.runs.request import RunRequest, new_run_id
 
     settings = context.settings
     if environment:
@@ -160,7 +160,7 @@ class StepFailed(MlopsError):
 @click.pass_obj
 def show(context: Context, run_id: str, as_json: bool) -> None:
     """Show a run: its steps, its verdict, its model card and log."""
-    from pipelines.runs import read_run
+    from pipelines.runs.run import read_run
 
     found = read_run(context.settings.runs / run_id)
     if as_json:

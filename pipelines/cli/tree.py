@@ -21,8 +21,8 @@ def check(context: Context, names: tuple[str, ...], schemas: Path | None) -> Non
     With NAMES, only those use cases: usecase.yaml, its overrides and the functions it names. Without, also everything
     that Flux would apply, built and held to the rules of docs/checks.md. Nothing is run, and the data is not looked at.
     """
+    from pipelines.gitops.usecase_check import check_usecase, told_valid
     from pipelines.usecase import usecase_names
-    from pipelines.usecase.check import check_usecase, told_valid
     from pipelines.vertex.check import check_vertex
 
     root = context.settings.root

@@ -115,8 +115,8 @@ def _schedules(
 
 
 def _wanted_schedules(settings: Settings, environment: str, config: "VertexConfig") -> list["Wanted"]:
-    from pipelines.request import RunRequest
     from pipelines.runners.vertex import job_body
+    from pipelines.runs.request import RunRequest
     from pipelines.usecase import load_usecase
     from pipelines.vertex.pipeline_job import SCHEDULED
     from pipelines.vertex.schedules import Wanted

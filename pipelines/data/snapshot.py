@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.data.columns import as_number, as_tensor, as_text, as_utc_time, is_nested, plain
-from pipelines.data.files import open_filesystem
 from pipelines.data.parquet import decode, encode
-from pipelines.data.sources import load_table
+from pipelines.data.sources.files import open_filesystem
+from pipelines.data.sources.load import load_table
 from pipelines.documents import Document
 from pipelines.errors import MlopsError
 from pipelines.usecase.model import CategoryFeature, Data, NumberFeature, SqlSource, TensorFeature, UseCase
@@ -215,7 +215,7 @@ def _honours_as_of(data: Data) -> bool:
     if data.time:
         return True
     if isinstance(data.source, SqlSource):
-        from pipelines.data.sql import takes_as_of
+        from pipelines.data.sources.sql import takes_as_of
 
         return takes_as_of(data.source)
     return False

@@ -4,8 +4,8 @@ import threading
 from typing import Any
 
 from pipelines.demo.stage import FLIGHTS, PICTURES, SPRING, Story, address, require, under_load
-from pipelines.launch import merge, propose, roll_back
-from pipelines.runs import Run
+from pipelines.release.operations import merge, propose, roll_back
+from pipelines.runs.run import Run
 
 
 def train_two_models(story: Story) -> Run | None:
@@ -94,7 +94,7 @@ def take_the_release_back(story: Story, url: str, bodies: list[dict[str, Any]]) 
 def trace_a_prediction(story: Story, url: str, body: dict[str, Any]) -> None:
     import httpx
 
-    from pipelines.trace import render, trace_lineage
+    from pipelines.release.lineage import render, trace_lineage
 
     story.timeline.heading("Trace: from one prediction back to the commit, the run, the data")
     identity = httpx.post(url, json=body, timeout=10).raise_for_status().json()["ids"][0]

@@ -10,9 +10,9 @@ from bento.signature import GOLDEN_FILE, Golden
 from pipelines.console import Timeline, outcome_line
 from pipelines.demo.load import Load
 from pipelines.errors import MlopsError
-from pipelines.launch import start
-from pipelines.request import RunRequest, new_run_id
-from pipelines.runs import Run
+from pipelines.runners.launch import start
+from pipelines.runs.request import RunRequest, new_run_id
+from pipelines.runs.run import Run
 from pipelines.settings import Settings
 
 FLIGHTS = "flight-delays"
@@ -68,7 +68,7 @@ def under_load(story: Story, url: str, bodies: Sequence[dict[str, Any]], what: s
 def address(story: Story, usecase: str) -> tuple[str, dict[str, Any]]:
     """The model's URL, and real instances to ask it about: those its Bento was checked with."""
     from pipelines.embedded.platform import status
-    from pipelines.release.package import fetch_bento
+    from pipelines.packaging.bentos import fetch_bento
     from pipelines.release.releases import open_releases
 
     release = open_releases(story.settings).current(usecase, "staging")

@@ -25,8 +25,8 @@ from pipelines.demo.watching import (
     meet_late_april,
     replace_by_itself,
 )
-from pipelines.launch import prepare
-from pipelines.replay import set_replay_day
+from pipelines.runners.launch import prepare
+from pipelines.runs.replay import set_replay_day
 from pipelines.settings import Settings
 
 # Months pass in minutes here: the monitor waits for no cool-down, and judges when the story asks it to.

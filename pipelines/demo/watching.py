@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pipelines.assessment.assess import Assessment
 from pipelines.console import outcome_line
 from pipelines.demo.stage import FLIGHTS, DemoFailed, Story, require, under_load
-from pipelines.monitoring.assess import Assessment
-from pipelines.monitoring.store.store import Store
-from pipelines.monitoring.trigger_table import TriggerTable
-from pipelines.monitoring.triggers import PENDING, TriggerRecord
-from pipelines.replay import set_replay_day
-from pipelines.runs import Run, read_run
-from pipelines.training.tracking import Journal
+from pipelines.predictions.store.store import Store
+from pipelines.retraining.queue import TriggerTable
+from pipelines.retraining.triggers import PENDING, TriggerRecord
+from pipelines.runs.journal import Journal
+from pipelines.runs.replay import set_replay_day
+from pipelines.runs.run import Run, read_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ class Watcher:
     @cached_property
     def flights(self) -> "pd.DataFrame":
         """The whole year's."""
-        from pipelines.data.sources import load_table
+        from pipelines.data.sources.load import load_table
         from pipelines.usecase import load_usecase
 
         root = self.story.settings.root
@@ -131,7 +131,7 @@ class Watcher:
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         import httpx
 
-        from pipelines.embedded.monitor import read_token
+        from pipelines.embedded.monitor_process import read_token
         from pipelines.embedded.platform import status
 
         settings = self.story.settings

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipelines.embedded.control import RECONCILER, Supervisor
-from pipelines.embedded.monitor import choose_url, read_token, start_monitor
+from pipelines.embedded.monitor_process import choose_url, read_token, start_monitor
 from pipelines.embedded.origin import ensure_origin
 from pipelines.embedded.ports import HOST, Ports, holder, holders, is_free
 from pipelines.embedded.processes import ProcessBook, end, tail
-from pipelines.embedded.records import ReconcilerState
+from pipelines.embedded.state import ReconcilerState
 from pipelines.embedded.status import MLFLOW, ModelStatus, PlatformStatus, platform_status
-from pipelines.embedded.waiting import RolloutFailed, RolloutResult, RolloutSuperseded, RolloutTimedOut, wait_for
+from pipelines.embedded.supervisor_client import RECONCILER, Supervisor
+from pipelines.embedded.wait import RolloutFailed, RolloutResult, RolloutSuperseded, RolloutTimedOut, wait_for
 from pipelines.errors import MlopsError
 from pipelines.settings import Settings
 

@@ -13,10 +13,9 @@ import threading
 import time
 from types import FrameType
 
-from pipelines.embedded.control import Supervisor, Watched
-from pipelines.embedded.head import Head, commit_of
 from pipelines.embedded.ports import Ports
-from pipelines.embedded.records import (
+from pipelines.embedded.rollout import DRAIN_SECONDS, Rollout, Superseded
+from pipelines.embedded.state import (
     RECONCILER_FILE,
     SERVED,
     Failure,
@@ -28,11 +27,12 @@ from pipelines.embedded.records import (
     append_rollout,
     run_folder,
 )
-from pipelines.embedded.rollout import DRAIN_SECONDS, Rollout, Superseded
+from pipelines.embedded.supervisor_client import Supervisor, Watched
 from pipelines.errors import MlopsError
-from pipelines.release.git import BranchMissing, Repository
+from pipelines.git.head import Head
+from pipelines.git.repository import BranchMissing, Repository
 from pipelines.release.release import Release, release_path
-from pipelines.release.releases import Releases
+from pipelines.release.releases import Releases, commit_of
 from pipelines.settings import Settings
 
 POLL_SECONDS = 0.2

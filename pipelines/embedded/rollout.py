@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.documents import write_atomically
-from pipelines.embedded.control import Supervisor, SupervisorRefused
 from pipelines.embedded.golden import check_golden
 from pipelines.embedded.ports import HOST, Ports, holder
 from pipelines.embedded.processes import tail
-from pipelines.embedded.records import Deployed, RunFiles, ServerState, Target, run_folder
+from pipelines.embedded.state import Deployed, RunFiles, ServerState, Target, run_folder
+from pipelines.embedded.supervisor_client import Supervisor, SupervisorRefused
 from pipelines.errors import MlopsError
-from pipelines.release.package import fetch_bento
+from pipelines.packaging.bentos import fetch_bento
 from pipelines.release.release import Release
 from pipelines.settings import Settings
 

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.documents import Document
-from pipelines.embedded.control import RECONCILER, Supervisor, Watched
-from pipelines.embedded.head import commit_of
-from pipelines.embedded.monitor import MONITOR, url_file
-from pipelines.embedded.records import SERVED, Deployed, Failure, ReconcilerState, RunFiles, Target, run_folder
+from pipelines.embedded.monitor_process import MONITOR, url_file
+from pipelines.embedded.state import SERVED, Deployed, Failure, ReconcilerState, RunFiles, Target, run_folder
+from pipelines.embedded.supervisor_client import RECONCILER, Supervisor, Watched
 from pipelines.errors import MlopsError
-from pipelines.release.releases import open_releases
+from pipelines.release.releases import commit_of, open_releases
 from pipelines.settings import Settings
 
 MLFLOW = "mlflow"

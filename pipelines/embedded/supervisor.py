@@ -15,13 +15,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from pipelines.embedded.control import RECONCILER, SupervisorInfo, info_file, make_endpoint
 from pipelines.embedded.processes import ProcessBook, ProcessMark
-from pipelines.embedded.records import RECONCILER_FILE, run_folder
+from pipelines.embedded.state import RECONCILER_FILE, run_folder
+from pipelines.embedded.supervisor_client import RECONCILER, SupervisorInfo, info_file, make_endpoint
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
-    from pipelines.embedded.arbiter import PlatformArbiter
+    from pipelines.embedded.circus import PlatformArbiter
 
 ALREADY_RUNNING = 4
 LOG_BYTES = 1_000_000
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def _supervise(home: Path) -> None:
-    from pipelines.embedded.arbiter import PlatformArbiter
+    from pipelines.embedded.circus import PlatformArbiter
 
     log = _log(home)
     book = ProcessBook(home / "processes")

@@ -2,7 +2,7 @@
 
     apps/<use case>/<environment>/settings.yaml     the numbers of usecase.yaml with that environment's overrides
     clusters/<environment>/models/<use case>.yaml   how Flux applies the model, for every line that names it
-    apps/<use case>/<environment>/pipeline*/        the pipeline, for clusters that run some (pipelines.compiling.files)
+    apps/<use case>/<environment>/pipeline*/        the pipeline, for clusters that run some (pipeline.compiling.files)
 
 The other files of a use case are made once, by `mlops new`, and then belong to whoever owns it.
 """
@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.compiling.files import pipeline_files, runs_pipelines
 from pipelines.documents import write_atomically
 from pipelines.gitops.settings import SETTINGS_FILE, ServerSettings
+from pipelines.pipeline.compiling.files import pipeline_files, runs_pipelines
 from pipelines.settings import ENVIRONMENTS
 from pipelines.usecase import load_usecase, usecase_names
 from pipelines.usecase.load import OVERRIDES_FILE, USECASE_FILE

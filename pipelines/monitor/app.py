@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from pipelines.monitor.api import writing_routes
 from pipelines.monitor.monitor import Monitor
 from pipelines.monitor.page.routes import Links, Sources, page_routes
-from pipelines.monitor.writing import writing_routes
-from pipelines.release.package import web_address
+from pipelines.packaging.bentos import web_address
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

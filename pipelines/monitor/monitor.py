@@ -12,28 +12,28 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pipelines.assessment.assess import Assessment
+from pipelines.assessment.worker import Place, evaluate
 from pipelines.errors import MlopsError
-from pipelines.monitor.known_runs import KnownRuns
-from pipelines.monitor.new_data import fingerprint_of
+from pipelines.monitor.data_probe import fingerprint_of
+from pipelines.monitor.inventory.cache import Watch
+from pipelines.monitor.inventory.inventory import Model, Sight, Watching
+from pipelines.monitor.metrics.assessments import AssessmentMetrics
+from pipelines.monitor.metrics.inventory import RunMetrics, WatchedMetrics
+from pipelines.monitor.metrics.triggers import TriggerMetrics
 from pipelines.monitor.options import Options
 from pipelines.monitor.rounds import Evaluate, Rounds
-from pipelines.monitor.sight import Model, Sight, Watching
-from pipelines.monitor.watch import Watch
-from pipelines.monitoring.assess import Assessment
-from pipelines.monitoring.causes import act_on, act_on_new_data, act_on_schedule
-from pipelines.monitoring.dispatch import Dispatcher
-from pipelines.monitoring.evaluation import Place, evaluate
-from pipelines.monitoring.ingest import UsecaseUnknown
-from pipelines.monitoring.labels import Watched as Labelled
-from pipelines.monitoring.letting_go import let_go
-from pipelines.monitoring.metrics import AssessmentMetrics
-from pipelines.monitoring.privacy import StoreRules, store_rules
-from pipelines.monitoring.runner import LocalRunner, last_local_run
-from pipelines.monitoring.store.store import Store
-from pipelines.monitoring.trigger_metrics import TriggerMetrics
-from pipelines.monitoring.trigger_table import TriggerTable
-from pipelines.monitoring.triggers import Runner, Trigger, TriggerRecord
-from pipelines.monitoring.watched_metrics import RunMetrics, WatchedMetrics
+from pipelines.monitor.run_cache import KnownRuns
+from pipelines.predictions.expiry import let_go
+from pipelines.predictions.ingest import UsecaseUnknown
+from pipelines.predictions.labels import Watched as Labelled
+from pipelines.predictions.privacy import StoreRules, store_rules
+from pipelines.predictions.store.store import Store
+from pipelines.retraining.causes import act_on, act_on_new_data, act_on_schedule
+from pipelines.retraining.dispatcher import Dispatcher
+from pipelines.retraining.local_runner import LocalRunner, last_local_run
+from pipelines.retraining.queue import TriggerTable
+from pipelines.retraining.triggers import Runner, Trigger, TriggerRecord
 from pipelines.settings import Settings
 from pipelines.usecase import UseCase
 from pipelines.usecase.model import Retrain

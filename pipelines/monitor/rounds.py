@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipelines.assessment.assess import Assessment, Kind
+from pipelines.assessment.worker import Job, Judged, Place, evaluate, job_of
 from pipelines.errors import MlopsError
-from pipelines.monitor.sight import Model, Sight, Watching
-from pipelines.monitoring.assess import Assessment, Kind
-from pipelines.monitoring.evaluation import Job, Judged, Place, evaluate, job_of
-from pipelines.monitoring.metrics import AssessmentMetrics
-from pipelines.monitoring.store.store import Store
+from pipelines.monitor.inventory.inventory import Model, Sight, Watching
+from pipelines.monitor.metrics.assessments import AssessmentMetrics
+from pipelines.predictions.store.store import Store
 from pipelines.release.release import Release
 
 KINDS: tuple[Kind, ...] = ("inputs", "predictions", "quality", "labels")
@@ -125,7 +125,7 @@ def _failed(model: Model, why: str, now: datetime) -> list[Assessment]:
 
 
 def _quality_detail(model: Model) -> dict[str, str]:
-    from pipelines.monitoring.quality import bound_of
+    from pipelines.assessment.quality import bound_of
 
     rule = model.usecase.monitoring.quality
     assert rule is not None  # noqa: S101 - only asked where quality is judged

@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 
 from pipelines.errors import MlopsError
-from pipelines.monitor.access import require_closed
 from pipelines.monitor.app import make_app
+from pipelines.monitor.auth import require_closed
+from pipelines.monitor.inventory.inventory import Watching
 from pipelines.monitor.monitor import Monitor
 from pipelines.monitor.options import Options
-from pipelines.monitor.sight import Watching
 from pipelines.settings import Settings
 
 LEAVE_SECONDS = 10
@@ -50,9 +50,9 @@ def _listen(host: str, port: int) -> socket.socket:
 def watching(settings: Settings, options: Options) -> Watching:
     """Where it is told what is watched."""
     if options.watch == "cluster":
-        from pipelines.monitor.in_cluster import ClusterWatching
+        from pipelines.monitor.inventory.kubernetes import ClusterWatching
 
         return ClusterWatching(settings)
-    from pipelines.monitor.from_git import GitWatching
+    from pipelines.monitor.inventory.embedded import GitWatching
 
     return GitWatching(settings)

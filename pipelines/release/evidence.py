@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pipelines.errors import MlopsError
 from pipelines.release.release import Release
+from pipelines.runs.tracking import PUBLISHED_FILE, Published, mlflow_client
 from pipelines.settings import Settings
-from pipelines.training.tracking import PUBLISHED_FILE, Published, mlflow_client
 
 FOLDER = "evaluation"
 VERDICT_FILE = "verdict.md"

@@ -2,9 +2,9 @@
 
 import re
 
+from pipelines.git.github import GitHub
 from pipelines.metric_catalog import METRICS
 from pipelines.release.evidence import Evidence
-from pipelines.release.github import GitHub
 from pipelines.release.release import Release, readable
 from pipelines.release.releases import Proposal
 

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Literal
 
 from pipelines.errors import MlopsError
-from pipelines.release.git import Commit, Repository, Tree
+from pipelines.git.repository import Commit, Repository, Tree
 from pipelines.release.release import RELEASE_PATH, Release, ReleaseInvalid, release_path
 from pipelines.settings import Settings
 
@@ -357,3 +357,10 @@ def _message(
     }
     body = f"{metrics}\n\n" if metrics else ""
     return f"{act}({usecase}): {step}\n\n{body}" + "\n".join(f"{key}: {value}" for key, value in lines.items()) + "\n"
+
+
+def commit_of(repository: Repository, release: Release, environment: str) -> Commit:
+    """The commit that released this: the last that says so; merges only carry it on."""
+    commits = repository.log(release_path(release.usecase, environment), limit=20)
+    named = (commit for commit in commits if commit.trailers.get("Bento") == release.bento)
+    return next(named, commits[0])

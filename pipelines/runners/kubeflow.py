@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.request import RunRequest
 from pipelines.runners.kubeflow_api import (
     QUOTA,
     KubeflowAccess,
@@ -22,11 +21,13 @@ from pipelines.runners.kubeflow_api import (
     VersionUnknown,
 )
 from pipelines.runners.local import OnRecord, RunInProgress
-from pipelines.runners.remote import Remote, read_remote
-from pipelines.runs import LOG_FILE, REMOTE_FILE, REQUEST_FILE, RUN, STEPS, Run, RunNotFound, read_run
+from pipelines.runs.journal import Journal, Record
+from pipelines.runs.remote import Remote, read_remote
+from pipelines.runs.request import RunRequest
+from pipelines.runs.run import LOG_FILE, REMOTE_FILE, REQUEST_FILE, RUN, STEPS, Run, RunNotFound, read_run
+from pipelines.runs.shared_journal import SharedJournal
+from pipelines.runs.tracking import PUBLISHED_FILE, Published, TrackingUnavailable
 from pipelines.settings import Settings
-from pipelines.training.shared_journal import SharedJournal
-from pipelines.training.tracking import PUBLISHED_FILE, Journal, Published, Record, TrackingUnavailable
 
 POLL_SECONDS = 2.0
 DELIVERY_SECONDS = 30.0

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipelines.errors import MlopsError
-from pipelines.request import RunRequest
+from pipelines.runs.request import RunRequest
 
 TIMEOUT_SECONDS = (5, 30)
 NEWEST = 100
@@ -162,7 +162,7 @@ class KubeflowApi:
                 pipeline_id=version.pipeline_id, pipeline_version_id=version.version_id
             ),
             runtime_config=self._models.V2beta1RuntimeConfig(parameters=parameters),
-            # Its MLflow run is then in the use case's experiment, and becomes ours (pipelines.training.tracking).
+            # Its MLflow run is then in the use case's experiment, and becomes ours (pipelines.runs.tracking).
             plugins_input={"mlflow": {"experiment_name": request.usecase}},
         )
         return self._known(self._ask(self._runs.run_service_create_run, wanted), request.run_id)

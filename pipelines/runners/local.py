@@ -15,10 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.errors import MlopsError
-from pipelines.request import RunRequest
-from pipelines.runs import LOG_FILE, REMOTE_FILE, REQUEST_FILE, RUN, Run, is_locked, lock_path, read_run
+from pipelines.runs.journal import Journal, Record
+from pipelines.runs.request import RunRequest
+from pipelines.runs.run import LOG_FILE, REMOTE_FILE, REQUEST_FILE, RUN, Run, is_locked, lock_path, read_run
+from pipelines.runs.tracking import TrackingUnavailable, has_unpublished, publish
 from pipelines.settings import Settings
-from pipelines.training.tracking import Journal, Record, TrackingUnavailable, has_unpublished, publish
 
 POLL_SECONDS = 0.1
 
@@ -164,7 +165,7 @@ def _execute(folder: Path) -> int:
     from filelock import FileLock, Timeout
     from kfp import local
 
-    from pipelines.pipeline import train_and_release
+    from pipelines.pipeline.graph import train_and_release
 
     request = RunRequest.read(folder / REQUEST_FILE)
     (folder / "pid").write_text(str(os.getpid()))

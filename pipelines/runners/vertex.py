@@ -11,16 +11,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipelines.apart import require_shared_stores
-from pipelines.compiling.compiled import compile_pipeline
 from pipelines.errors import MlopsError
-from pipelines.request import RunRequest
+from pipelines.pipeline.compiling.compiled import compile_pipeline
+from pipelines.pipeline.isolation import require_shared_stores
 from pipelines.runners.local import OnRecord, RunCrashed, RunInProgress
-from pipelines.runners.remote import Remote
-from pipelines.runs import LOG_FILE, REMOTE_FILE, REQUEST_FILE, RUN, STEPS, Run, read_run
+from pipelines.runs.journal import Journal, Record
+from pipelines.runs.remote import Remote
+from pipelines.runs.request import RunRequest
+from pipelines.runs.run import LOG_FILE, REMOTE_FILE, REQUEST_FILE, RUN, STEPS, Run, read_run
+from pipelines.runs.shared_journal import SharedJournal
+from pipelines.runs.tracking import TrackingUnavailable
 from pipelines.settings import Settings
-from pipelines.training.shared_journal import SharedJournal
-from pipelines.training.tracking import Journal, Record, TrackingUnavailable
 from pipelines.usecase import load_usecase
 from pipelines.vertex import jobs
 from pipelines.vertex.api import VertexApi

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipelines.request import RunRequest
+from pipelines.runs.request import RunRequest
 from pipelines.usecase import UseCase
 from pipelines.usecase.pipeline import STEPS, StepName
 from pipelines.vertex.config import Pipelines, VertexConfig

@@ -21,15 +21,15 @@ import numpy as np
 import pandas as pd
 
 from bento.signature import CategoryField, NumberField, Signature
-from pipelines.monitoring.assess import SAMPLED_ROWS, assess
-from pipelines.monitoring.drift import compare_tables, judge_drift, measure_distances
-from pipelines.monitoring.evaluation import Place, evaluate, job_of
-from pipelines.monitoring.features import describe_columns, describe_outputs
-from pipelines.monitoring.reference import Reference, Sample, keep_reference
-from pipelines.monitoring.source import Coverage
-from pipelines.monitoring.store.rows import Origin, PredictionRow
-from pipelines.monitoring.store.store import Store
-from pipelines.monitoring.triggers import RunOutcome
+from pipelines.assessment.assess import SAMPLED_ROWS, assess
+from pipelines.assessment.drift import compare_tables, judge_drift, measure_distances
+from pipelines.assessment.features import describe_columns, describe_outputs
+from pipelines.assessment.reference import Reference, Sample, keep_reference
+from pipelines.assessment.worker import Place, evaluate, job_of
+from pipelines.predictions.source import Coverage
+from pipelines.predictions.store.rows import Origin, PredictionRow
+from pipelines.predictions.store.store import Store
+from pipelines.retraining.triggers import RunOutcome
 from pipelines.usecase import UseCase
 from pipelines.usecase.model import Drift
 from tests.monitoring_cases import NOW, watched

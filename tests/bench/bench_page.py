@@ -14,10 +14,10 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from pipelines.monitor.known_runs import KnownRuns
-from pipelines.monitor.page.facts import TrendReader
+from pipelines.monitor.page.queries import TrendReader
 from pipelines.monitor.page.rendering import render
 from pipelines.monitor.page.view import look_at_all, look_at_model
+from pipelines.monitor.run_cache import KnownRuns
 from tests.monitoring_cases import NOW
 from tests.page_cases import STAGING, Platform, evaluated, model, moved
 

@@ -29,9 +29,9 @@ import _pytest.outcomes
 import httpx
 import numpy as np
 
-from bento.recording import Recorder, RecordingOptions
-from pipelines.monitoring.ingest import ingest
-from pipelines.monitoring.store.store import Store
+from bento.recording.recorder import Recorder, RecordingOptions
+from pipelines.predictions.ingest import ingest
+from pipelines.predictions.store.store import Store
 from tests.databases import postgres
 from tests.load import Load
 from tests.recording_cases import FLIGHT, NOW, LoopbackMonitor, Recorded, header, no_rules

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from pipelines.runners import local
-from pipelines.training.tracking import Journal
+from pipelines.runs.journal import Journal
 from tests.pipeline_cases import Lab
 
 LIBRARIES = "import kfp.dsl.executor_main, numpy, pydantic, yaml"

@@ -15,16 +15,16 @@ import pytest
 import yaml
 
 from bento.signature import GOLDEN_FILE
-from pipelines.compiling.objects import NAMESPACE
 from pipelines.embedded.origin import ensure_origin
 from pipelines.evaluation.evaluate import Evaluation
 from pipelines.evaluation.gate import Verdict
-from pipelines.release.package import fetch_bento
+from pipelines.packaging.bentos import fetch_bento
+from pipelines.pipeline.compiling.objects import NAMESPACE
 from pipelines.release.releases import open_releases
-from pipelines.request import RunRequest, new_run_id
 from pipelines.runners import local
+from pipelines.runs.request import RunRequest, new_run_id
+from pipelines.runs.shared_journal import SharedJournal
 from pipelines.settings import Settings
-from pipelines.training.shared_journal import SharedJournal
 from tests.e2e.cluster import FLUX, ROOT, ClusterError, is_ready, wait_for
 from tests.e2e.pods import Pods, logs_of_job
 from tests.e2e.tree import ENVIRONMENT, Tree

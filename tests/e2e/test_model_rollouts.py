@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from bento.signature import GOLDEN_FILE
-from pipelines.images.publish import BentoFolder, publish
-from pipelines.release.package import fetch_bento
+from pipelines.packaging.bentos import fetch_bento
+from pipelines.packaging.oci.publish import BentoFolder, publish
 from pipelines.release.releases import open_releases
 from tests.e2e.cluster import FLUX, Cluster, condition, is_ready, wait_for
 from tests.e2e.tree import ENVIRONMENT, Tree

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from bento.signature import GOLDEN_FILE
-from pipelines.monitoring.store.store import Store
-from pipelines.release.package import fetch_bento
+from pipelines.packaging.bentos import fetch_bento
+from pipelines.predictions.store.store import Store
 from tests.databases import postgres
 from tests.e2e.cluster import FLUX, ROOT, is_ready, wait_for
 from tests.e2e.tree import ENVIRONMENT
@@ -215,7 +215,7 @@ def test_a_release_is_seen_and_what_its_server_answers_is_stored(world, store):
     made = predict(world, times=30)
     wait_for("the predictions in PostgreSQL", lambda: store.counts(WINES).predictions == made, 60)
     with store.reading() as connection:
-        from pipelines.monitoring.store.schema import predictions
+        from pipelines.predictions.store.schema import predictions
 
         row = connection.execute(predictions.select().limit(1)).mappings().one()
     assert (row["environment"], row["bento"], row["model"]) == (ENVIRONMENT, f"{WINES}:1", f"{WINES}/1")

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipelines.git.repository import Repository
 from pipelines.gitops.check import check_tree
 from pipelines.gitops.expressions import expressions
 from pipelines.gitops.flux import Applied, Cluster, read_clusters, sample_release
 from pipelines.gitops.kustomize import build
 from pipelines.gitops.schemas import SchemaFolder
 from pipelines.gitops.tree import schemas_folder
-from pipelines.release.git import Repository
 from pipelines.release.release import release_path
 from pipelines.release.releases import Releases
 from pipelines.settings import ENVIRONMENTS

@@ -13,11 +13,11 @@ from filelock import FileLock
 from pipelines.cli import main
 from pipelines.cli.following import await_rollout
 from pipelines.console import Timeline, make_console
-from pipelines.monitoring.dispatch import utc_now
 from pipelines.release.release import Release
 from pipelines.release.releases import open_releases
-from pipelines.runs import lock_path
-from pipelines.training.tracking import Journal, Record
+from pipelines.retraining.dispatcher import utc_now
+from pipelines.runs.journal import Journal, Record
+from pipelines.runs.run import lock_path
 from tests.pipeline_cases import MODEL_PY, NAME, USECASE
 
 RELEASE = Release(

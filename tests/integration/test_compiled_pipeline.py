@@ -12,7 +12,7 @@ from pipelines.evaluation.evaluate import Evaluation
 from pipelines.evaluation.gate import Verdict
 from pipelines.release.releases import open_releases
 from pipelines.runners import local
-from pipelines.training.tracking import mlflow_client
+from pipelines.runs.tracking import mlflow_client
 from tests.kubeflow_cases import STEPS, apart
 from tests.pipeline_cases import NAME, Lab
 from tests.stores import stores

@@ -13,11 +13,11 @@ import httpx
 import pytest
 import yaml
 
-from pipelines.embedded.control import Supervisor
-from pipelines.embedded.monitor import MONITOR, read_token
+from pipelines.embedded.monitor_process import MONITOR, read_token
 from pipelines.embedded.platform import status
-from pipelines.monitoring.store.schema import predictions
-from pipelines.monitoring.store.store import Store
+from pipelines.embedded.supervisor_client import Supervisor
+from pipelines.predictions.store.schema import predictions
+from pipelines.predictions.store.store import Store
 from tests.embedded_world import INSTANCE, World, until, world
 from tests.monitor_cases import usecase
 from tests.serving import free_port

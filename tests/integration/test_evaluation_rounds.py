@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.monitoring import evaluation
-from pipelines.monitoring.assess import Assessment, assess
-from pipelines.monitoring.evaluation import Place, evaluate, job_of
-from pipelines.monitoring.reference import keep_reference, load_reference
-from pipelines.monitoring.store.rows import LabelRow, Origin, PredictionRow
-from pipelines.monitoring.store.store import Store
+from pipelines.assessment import worker
+from pipelines.assessment.assess import Assessment, assess
+from pipelines.assessment.reference import keep_reference, load_reference
+from pipelines.assessment.worker import Place, evaluate, job_of
+from pipelines.predictions.store.rows import LabelRow, Origin, PredictionRow
+from pipelines.predictions.store.store import Store
 from tests.databases import postgres
 from tests.monitoring_cases import NOW, predictions, sizes, watched
 from tests.tiny_models import write_bento
@@ -149,9 +149,7 @@ def test_a_line_that_was_cut_off_does_not_count(monkeypatch, bento, tmp_path):
     whole = json.dumps({"job": 0})
     printed = f"print({whole!r}); print({whole[:-4]!r}, end='')"
     real = subprocess.Popen
-    monkeypatch.setattr(
-        evaluation.subprocess, "Popen", lambda command, **more: real([command[0], "-c", printed], **more)
-    )
+    monkeypatch.setattr(worker.subprocess, "Popen", lambda command, **more: real([command[0], "-c", printed], **more))
 
     first, second = evaluate([job(bento, place)] * 2)
 
@@ -160,7 +158,7 @@ def test_a_line_that_was_cut_off_does_not_count(monkeypatch, bento, tmp_path):
 
 
 def test_no_jobs_start_no_process(monkeypatch):
-    monkeypatch.setattr(evaluation.subprocess, "Popen", None)
+    monkeypatch.setattr(worker.subprocess, "Popen", None)
 
     assert evaluate([]) == []
 

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.launch import prepare
-from pipelines.release.access import Access, AccessInvalid
-from pipelines.release.git import BranchMissing, PushDenied, RemoteUnreachable, Repository
-from pipelines.release.refusals import (
+from pipelines.git.credentials import Access, AccessInvalid
+from pipelines.git.errors import (
     BranchProtected,
     HostKeyUnknown,
     LoginRefused,
@@ -18,7 +16,9 @@ from pipelines.release.refusals import (
     RepositoryMissing,
     explain,
 )
+from pipelines.git.repository import BranchMissing, PushDenied, RemoteUnreachable, Repository
 from pipelines.release.releases import Releases
+from pipelines.runners.launch import prepare
 from tests.git_servers import GitOverHttp, git_over_ssh, why_no_sshd
 from tests.integration.test_releases import FLIGHTS, origin, release, subjects
 from tests.pipeline_cases import NAME, git

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.images import registry as client
-from pipelines.images.access import RegistryAccess
-from pipelines.images.errors import (
+from pipelines.packaging.oci import registry as client
+from pipelines.packaging.oci.credentials import RegistryAccess
+from pipelines.packaging.oci.errors import (
     BaseMissing,
     CertificateRefused,
     DigestMismatch,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.images.access import RegistryAccess
-from pipelines.images.errors import CredentialsBroken, LoginRefused, LoginWanted, NotAllowed
+from pipelines.packaging.oci.credentials import RegistryAccess
+from pipelines.packaging.oci.errors import CredentialsBroken, LoginRefused, LoginWanted, NotAllowed
 from tests.image_cases import bento_folder, push, push_base
 from tests.registries import proxy, registry
 from tests.token_server import token_server

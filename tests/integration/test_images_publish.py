@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.images.errors import BaseMissing, NotAnImage
-from pipelines.images.pull import pull_bento
-from pipelines.release.package import BENTO_DIGEST, BentoCorrupted, BentoMissing, fetch_bento, publish_bento
+from pipelines.packaging.bentos import BENTO_DIGEST, BentoCorrupted, BentoMissing, fetch_bento, publish_bento
+from pipelines.packaging.oci.errors import BaseMissing, NotAnImage
+from pipelines.packaging.oci.pull import pull_bento
 from pipelines.settings import Settings
 from tests.image_cases import (
     bento_folder,

@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
-from pipelines.images import registry as client
-from pipelines.images.errors import RegistryAway
+from pipelines.packaging.oci import registry as client
+from pipelines.packaging.oci.errors import RegistryAway
 from pipelines.release.releases import open_releases
-from pipelines.training.tracking import Journal
+from pipelines.runs.journal import Journal
 from tests.image_cases import get_manifest, push_base
 from tests.pipeline_cases import NAME, Stepwise
 from tests.registries import registry

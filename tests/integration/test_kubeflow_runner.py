@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import main
-from pipelines.compiling.objects import pipeline, pipeline_version
+from pipelines.pipeline.compiling.objects import pipeline, pipeline_version
 from pipelines.runners import kubeflow
 from pipelines.runners.kubeflow_api import (
     KubeflowAccess,
@@ -22,9 +22,10 @@ from pipelines.runners.kubeflow_api import (
     VersionUnknown,
 )
 from pipelines.runners.local import RunInProgress
-from pipelines.runs import read_run
-from pipelines.training.shared_journal import share
-from pipelines.training.tracking import Journal, Record, TrackingUnavailable, mlflow_client, publish
+from pipelines.runs.journal import Journal, Record
+from pipelines.runs.run import read_run
+from pipelines.runs.shared_journal import share
+from pipelines.runs.tracking import TrackingUnavailable, mlflow_client, publish
 from pipelines.usecase import load_usecase
 from tests.fake_kubeflow import fake_kubeflow
 from tests.kubeflow_cases import IMAGE, STEPS, compile_pipeline

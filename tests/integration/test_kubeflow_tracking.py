@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from pipelines.training.shared_journal import SharedJournal, share
-from pipelines.training.tracking import RUN_TAG, Journal, Record, TrackingUnavailable, mlflow_client, publish
+from pipelines.runs.journal import Journal, Record
+from pipelines.runs.shared_journal import SharedJournal, share
+from pipelines.runs.tracking import RUN_TAG, TrackingUnavailable, mlflow_client, publish
 
 USECASE, RUN_ID = "tiny", "tiny-20261121-060000-00ff"
 

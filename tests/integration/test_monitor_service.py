@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from pipelines.assessment.worker import Judged
 from pipelines.monitor.options import Options
-from pipelines.monitoring.evaluation import Judged
 from tests.databases import postgres
 from tests.monitor_cases import (
     LOGIN,
@@ -261,7 +261,7 @@ def test_a_use_case_that_is_gone_is_shown_no_longer(service):
 
 
 def test_what_is_watched_stays_known_while_it_cannot_be_looked_at(service):
-    from pipelines.monitor.in_cluster import ClusterUnreachable
+    from pipelines.monitor.inventory.kubernetes import ClusterUnreachable
 
     service.told.problem = ClusterUnreachable("the API server does not answer")
     sight = service.monitor.watch.look()

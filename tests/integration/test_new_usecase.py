@@ -6,8 +6,8 @@ import jsonschema
 import pytest
 import yaml
 
+from pipelines.gitops.usecase_check import check_usecase
 from pipelines.usecase import load_usecase, schema
-from pipelines.usecase.check import check_usecase
 from pipelines.usecase.new import AlreadyThere, BadName, UnknownTemplate, new_usecase
 from tests.pipeline_cases import Stepwise, git
 

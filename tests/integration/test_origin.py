@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.embedded.origin import NotACheckout, code_version, ensure_origin
-from pipelines.release.git import Repository
+from pipelines.git.repository import Repository
 from pipelines.release.releases import Releases
 from tests.integration.test_releases import FLIGHTS, release
 from tests.pipeline_cases import git

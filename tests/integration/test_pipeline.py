@@ -9,12 +9,13 @@ import time
 import pytest
 
 from pipelines.errors import MlopsError
-from pipelines.release.registry import aliases
+from pipelines.registry.mlflow import aliases
 from pipelines.release.releases import open_releases
 from pipelines.runners import local
 from pipelines.runners.local import RunInProgress
-from pipelines.runs import REQUEST_FILE, STEPS, list_runs, read_run
-from pipelines.training.tracking import Journal, mlflow_client
+from pipelines.runs.journal import Journal
+from pipelines.runs.run import REQUEST_FILE, STEPS, list_runs, read_run
+from pipelines.runs.tracking import mlflow_client
 from tests.pipeline_cases import MODEL_PY, NAME, Lab, git
 
 pytestmark = pytest.mark.slow
@@ -146,7 +147,7 @@ def test_the_pipeline_ends_with_the_command_that_started_it(lab):
 CALLER = """
 import sys
 from pathlib import Path
-from pipelines.request import RunRequest
+from pipelines.runs.request import RunRequest
 from pipelines.runners import local
 from pipelines.settings import Settings
 local.run(Settings.load(root=Path(sys.argv[1])), RunRequest.model_validate_json(sys.argv[2]), print)

@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli import main
+from pipelines.git.github import GitHub, GitHubInvalid, GitHubLoginRefused, GitHubRefused, GitHubUnreachable
 from pipelines.release.evidence import Evidence, find_evidence
-from pipelines.release.github import GitHub, GitHubInvalid, GitHubLoginRefused, GitHubRefused, GitHubUnreachable
 from pipelines.release.pull_request import write_text
 from pipelines.release.release import release_path
 from pipelines.release.releases import Releases
+from pipelines.runs.tracking import Published
 from pipelines.settings import Settings
-from pipelines.training.tracking import Published
 from tests.fake_github import LARGEST_BODY, FakeGitHub
 from tests.integration.test_releases import FLIGHTS, open_at, origin, release
 from tests.pipeline_cases import git
@@ -344,7 +344,7 @@ def test_a_text_that_is_too_long_is_cut_with_a_note_and_stays_whole_around_it(re
 
 @pytest.mark.slow
 def test_verdict_and_card_are_found_in_mlflow_when_the_run_was_elsewhere(tmp_path):
-    from pipelines.training.tracking import mlflow_client
+    from pipelines.runs.tracking import mlflow_client
 
     settings = Settings.load({}, root=tmp_path, home=tmp_path / "home")
     (tmp_path / "home").mkdir()
@@ -361,7 +361,7 @@ def test_verdict_and_card_are_found_in_mlflow_when_the_run_was_elsewhere(tmp_pat
 
 @pytest.mark.slow
 def test_the_run_is_linked_where_mlflow_has_pages(tmp_path, mlflow_server):
-    from pipelines.training.tracking import mlflow_client
+    from pipelines.runs.tracking import mlflow_client
 
     client = mlflow_client(mlflow_server)
     experiment = client.create_experiment("flights")

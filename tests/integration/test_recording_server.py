@@ -9,9 +9,9 @@ import httpx
 import numpy as np
 import pytest
 
-from bento.frames import read_segment
-from pipelines.monitoring.ingest import ingest
-from pipelines.monitoring.store.store import Store
+from bento.recording.segments import read_segment
+from pipelines.predictions.ingest import ingest
+from pipelines.predictions.store.store import Store
 from tests.load import Load
 from tests.recording_cases import FLIGHT, LoopbackMonitor, no_rules
 from tests.serving import ServerProcess, free_port, serving, wait_until

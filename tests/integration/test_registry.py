@@ -5,14 +5,9 @@ from pathlib import Path
 import pytest
 
 from bento.signature import Signature
-from pipelines.release.registry import (
-    ModelVersionMissing,
-    aliases,
-    download_model,
-    register,
-    set_alias,
-)
-from pipelines.training.tracking import Journal, Record, publish
+from pipelines.registry.mlflow import ModelVersionMissing, aliases, download_model, register, set_alias
+from pipelines.runs.journal import Journal, Record
+from pipelines.runs.tracking import publish
 from tests.tiny_models import write_tabular_model
 
 NAME = "flights"

@@ -11,14 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.release.git import (
-    BranchMissing,
-    GitMissing,
-    PushDenied,
-    RemoteUnreachable,
-    Repository,
-    run_git,
-)
+from pipelines.git.repository import BranchMissing, GitMissing, PushDenied, RemoteUnreachable, Repository, run_git
 from pipelines.release.release import Release, ReleaseInvalid, release_path
 from pipelines.release.releases import (
     AlreadyPromoted,

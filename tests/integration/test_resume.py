@@ -6,11 +6,12 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import main
-from pipelines.launch import NotResumable, UsecaseUnknown, require_known, resume_request
-from pipelines.release.git import Repository
+from pipelines.git.repository import Repository
+from pipelines.release.operations import UsecaseUnknown, require_known
 from pipelines.release.releases import Releases
-from pipelines.runs import REQUEST_FILE, RunNotFound
-from pipelines.training.tracking import Journal, Record
+from pipelines.runners.launch import NotResumable, resume_request
+from pipelines.runs.journal import Journal, Record
+from pipelines.runs.run import REQUEST_FILE, RunNotFound
 from tests.integration.test_releases import release
 from tests.pipeline_cases import NAME, git
 

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.data.files import FilesNotFound, FilesystemMissing, FileUnreadable
-from pipelines.data.sources import VariableMissing, load_table
+from pipelines.data.sources.files import FilesNotFound, FilesystemMissing, FileUnreadable
+from pipelines.data.sources.load import load_table
+from pipelines.data.sources.secrets import VariableMissing
 from pipelines.usecase.model import FileSource
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.data import DatasetMissing
+from pipelines.data.arrow import LoadFailed
 from pipelines.data.columns import tensor_values
-from pipelines.data.sources import DatasetMissing, LoadFailed, load_table
+from pipelines.data.sources.load import load_table
 from pipelines.usecase.model import PythonSource
 
 
@@ -87,7 +89,4 @@ def test_anything_else_is_named(load, body, says):
 
 def test_a_missing_data_set_says_how_to_get_it(load):
     with pytest.raises(DatasetMissing, match="hint: apt install the-data"):
-        load(
-            "from pipelines.data.sources import DatasetMissing; "
-            "raise DatasetMissing('not here', hint='apt install the-data')"
-        )
+        load("from pipelines.data import DatasetMissing; raise DatasetMissing('not here', hint='apt install the-data')")

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.data.files import FilesNotFound, FileUnreadable
 from pipelines.data.snapshot import SnapshotCorrupted, SnapshotMissing, open_snapshot, take_snapshot
-from pipelines.data.sources import load_table
+from pipelines.data.sources.files import FilesNotFound, FileUnreadable
+from pipelines.data.sources.load import load_table
 from pipelines.usecase import UseCase
 from pipelines.usecase.model import FileSource
 

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy
+from pipelines.data.sources import sql
 
-from pipelines.data import sql
 from pipelines.data.snapshot import prepare, take_snapshot
-from pipelines.data.sources import VariableMissing, load_table
-from pipelines.data.sql import DriverMissing, QueryFailed
+from pipelines.data.sources.load import load_table
+from pipelines.data.sources.secrets import VariableMissing
+from pipelines.data.sources.sql import DriverMissing, QueryFailed
 from pipelines.usecase import UseCase
 from pipelines.usecase.model import SqlSource
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.release.promotion_check import HistoryMissing, unknown_to_staging
 from pipelines.release.release import release_path
-from pipelines.release.staged import HistoryMissing, unknown_to_staging
 from tests.integration.test_releases import FLIGHTS, open_at, origin, release
 from tests.pipeline_cases import git
 
@@ -100,7 +100,7 @@ def test_a_shallow_checkout_says_that_it_cannot_know(checkout, origin, tmp_path)
 
 def test_as_a_command_it_says_what_is_wrong_and_fails(checkout):
     def run() -> subprocess.CompletedProcess:
-        command = [sys.executable, "-m", "pipelines.release.staged", "--base", "origin/main"]
+        command = [sys.executable, "-m", "pipelines.release.promotion_check", "--base", "origin/main"]
         root = str(Path(__file__).parents[2])
         env = {"PYTHONPATH": root, "PATH": "/usr/bin:/bin"}
         return subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True, check=False)

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from pipelines.data import DatasetMissing
-from pipelines.data.checks import DataRejected
+from pipelines.data.checks.report import DataRejected
 from pipelines.data.snapshot import SnapshotCorrupted
-from pipelines.release.git import RemoteUnreachable
-from pipelines.release.registry import VersionTaken, aliases
+from pipelines.git.repository import RemoteUnreachable
+from pipelines.registry.mlflow import VersionTaken, aliases
 from pipelines.release.releases import ReleaseWithdrawn, open_releases
+from pipelines.runs.journal import Journal
+from pipelines.runs.tracking import mlflow_client, publish
 from pipelines.training.export import NotExportable
-from pipelines.training.tracking import Journal, mlflow_client, publish
 from pipelines.training.train import TrainerFailed
 from tests.pipeline_cases import MODEL_PY, NAME, USECASE, Stepwise, git
 
@@ -233,15 +234,15 @@ def test_a_model_that_was_taken_back_does_not_return_under_a_new_number(lab):
 
 
 def test_what_answers_requests_decides_whether_two_models_are_the_same(lab, monkeypatch):
-    from pipelines.release import package
+    from pipelines.packaging import bentos
     from pipelines.usecase import load_usecase
 
     run = Stepwise(lab).until("train")
     usecase = load_usecase(lab.root, NAME)
-    same = package.content_of(usecase, run.trained / "model", lab.settings)
+    same = bentos.content_of(usecase, run.trained / "model", lab.settings)
     (run.trained / "model" / "MLmodel").write_text("what MLflow puts there is not served")
-    assert package.content_of(usecase, run.trained / "model", lab.settings) == same
+    assert bentos.content_of(usecase, run.trained / "model", lab.settings) == same
     on_another_base = replace(lab.settings, images="registry.example.com/models", base_image="base:2")
-    assert package.content_of(usecase, run.trained / "model", on_another_base) != same
-    monkeypatch.setattr(package, "serving_requirements", lambda: ["onnxruntime==9"])
-    assert package.content_of(usecase, run.trained / "model", lab.settings) != same
+    assert bentos.content_of(usecase, run.trained / "model", on_another_base) != same
+    monkeypatch.setattr(bentos, "serving_requirements", lambda: ["onnxruntime==9"])
+    assert bentos.content_of(usecase, run.trained / "model", lab.settings) != same

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.embedded.origin import ensure_origin
-from pipelines.monitoring.runner import LocalRunner, command, last_local_run, run_named_in
 from pipelines.release.releases import open_releases
-from pipelines.runs import lock_path, read_run
+from pipelines.retraining.local_runner import LocalRunner, command, last_local_run, run_named_in
+from pipelines.runs.run import lock_path, read_run
 from pipelines.usecase.model import Retrain
 from tests.monitoring_cases import NOW
 from tests.pipeline_cases import NAME, Lab, git
@@ -25,8 +25,8 @@ PATIENCE = 180
 MONITOR = """
 import sys, time
 from pathlib import Path
-from pipelines.monitoring.dispatch import Dispatcher
-from pipelines.monitoring.runner import LocalRunner
+from pipelines.retraining.dispatcher import Dispatcher
+from pipelines.retraining.local_runner import LocalRunner
 from pipelines.settings import Settings
 from pipelines.usecase.model import Retrain
 from tests.trigger_cases import drift, open_table
@@ -55,7 +55,7 @@ def table(lab):
 
 
 def dispatcher(lab, table, **more):
-    from pipelines.monitoring.dispatch import Dispatcher
+    from pipelines.retraining.dispatcher import Dispatcher
 
     retrain = Retrain(on=["drift"], cooldown=timedelta(0))
     return Dispatcher(table, lambda *_: retrain, LocalRunner(lab.settings, table.told_run), **more)
@@ -138,7 +138,7 @@ def test_a_monitor_killed_in_the_middle_of_a_run_is_followed_by_the_next(lab, ta
 
 
 def test_a_monitor_killed_before_the_run_had_a_name_tries_again(lab, table, monkeypatch):
-    monkeypatch.setattr("pipelines.monitoring.runner.NAMED_WITHIN", timedelta(seconds=1))
+    monkeypatch.setattr("pipelines.retraining.local_runner.NAMED_WITHIN", timedelta(seconds=1))
     monitor = dispatcher(lab, table)
     monitor.request(drift())
     begun = monitor.begin()

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from pipelines.release.releases import open_releases
-from pipelines.request import RunRequest
 from pipelines.runners import local, vertex
-from pipelines.runs import STEPS
-from pipelines.training.shared_journal import SharedJournal
+from pipelines.runs.request import RunRequest
+from pipelines.runs.run import STEPS
+from pipelines.runs.shared_journal import SharedJournal
 from pipelines.vertex.api import VertexApi
 from pipelines.vertex.config import load_config
 from pipelines.vertex.pipeline_job import JOB_NAME, SCHEDULED

@@ -12,17 +12,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pipelines.apart import NotShared
 from pipelines.cli import main
 from pipelines.evaluation.gate import RuleResult, Verdict
-from pipelines.request import RunRequest
+from pipelines.pipeline.isolation import NotShared
 from pipelines.runners import vertex
 from pipelines.runners.local import RunCrashed, RunInProgress
-from pipelines.runners.remote import read_remote
-from pipelines.runs import STEPS
+from pipelines.runs.journal import Journal, Record
+from pipelines.runs.remote import read_remote
+from pipelines.runs.request import RunRequest
+from pipelines.runs.run import STEPS
+from pipelines.runs.shared_journal import share
+from pipelines.runs.tracking import mlflow_client, publish
 from pipelines.settings import Settings
-from pipelines.training.shared_journal import share
-from pipelines.training.tracking import Journal, Record, mlflow_client, publish
 from pipelines.vertex import errors
 from tests.fake_vertex import NUMBER, FakeVertex
 from tests.pipeline_cases import NAME, USECASE

@@ -11,12 +11,12 @@ import httpx
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipelines.monitoring.metrics import AssessmentMetrics
-from pipelines.monitoring.store.database import Database
-from pipelines.monitoring.store.schema import VERSION, metadata
-from pipelines.monitoring.trigger_metrics import TriggerMetrics
-from pipelines.monitoring.trigger_table import TriggerTable
-from pipelines.monitoring.watched_metrics import RunMetrics, WatchedMetrics
+from pipelines.monitor.metrics.assessments import AssessmentMetrics
+from pipelines.monitor.metrics.inventory import RunMetrics, WatchedMetrics
+from pipelines.monitor.metrics.triggers import TriggerMetrics
+from pipelines.predictions.store.database import Database
+from pipelines.predictions.store.schema import VERSION, metadata
+from pipelines.retraining.queue import TriggerTable
 from tests.serving import serving
 from tests.tiny_models import write_bento
 
@@ -79,8 +79,8 @@ def _of_recording(folder: Path) -> Labels:
     """Servers register these where they know a monitor."""
     from prometheus_client import REGISTRY
 
-    from bento.recording_metrics import RecordingMetrics
-    from bento.spool import Spool
+    from bento.recording.metrics import RecordingMetrics
+    from bento.recording.spool import Spool
 
     before = set(REGISTRY._names_to_collectors)
     RecordingMetrics(Spool(folder / "spool", limit=1_000_000))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, start_http_server
 
-from pipelines.monitoring.assess import Assessment
-from pipelines.monitoring.metrics import AssessmentMetrics
-from pipelines.monitoring.watched_metrics import ReleasedVersion, Watched, WatchedMetrics
+from pipelines.assessment.assess import Assessment
+from pipelines.monitor.metrics.assessments import AssessmentMetrics
+from pipelines.monitor.metrics.inventory import ReleasedVersion, Watched, WatchedMetrics
 from pipelines.usecase import load_usecase
 
 ROOT = Path(__file__).parents[2]

@@ -14,8 +14,8 @@ import httpx
 import pytest
 import yaml
 
-from pipelines.monitoring.alerts import read_alerts
-from pipelines.monitoring.assess import Assessment
+from pipelines.assessment.assess import Assessment
+from pipelines.retraining.alertmanager import read_alerts
 from tests.monitoring.alerting import Called, alertmanager, alertmanager_config, prometheus
 from tests.monitoring.queries import of_dashboards
 from tests.monitoring.rules import ROOT, groups

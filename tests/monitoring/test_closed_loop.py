@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import yaml
 
-from pipelines.embedded.monitor import read_token
+from pipelines.embedded.monitor_process import read_token
 from pipelines.embedded.platform import down, status, up, wait_for
-from pipelines.monitoring.store.store import Store
-from pipelines.monitoring.trigger_table import TriggerTable
+from pipelines.predictions.store.store import Store
 from pipelines.release.releases import open_releases
+from pipelines.retraining.queue import TriggerTable
 from pipelines.runners import local
 from tests.embedded_world import free_port, until
 from tests.monitoring.alerting import alertmanager, alertmanager_config, prometheus

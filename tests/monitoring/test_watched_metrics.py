@@ -6,11 +6,11 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipelines.monitor.known_runs import KnownRuns
-from pipelines.monitoring.triggers import RunOutcome
-from pipelines.monitoring.watched_metrics import ReleasedVersion, RunMetrics, Watched, WatchedMetrics
-from pipelines.request import RunRequest
-from pipelines.training.tracking import Journal, Record
+from pipelines.monitor.metrics.inventory import ReleasedVersion, RunMetrics, Watched, WatchedMetrics
+from pipelines.monitor.run_cache import KnownRuns
+from pipelines.retraining.triggers import RunOutcome
+from pipelines.runs.journal import Journal, Record
+from pipelines.runs.request import RunRequest
 from pipelines.usecase import load_usecase
 from tests.monitoring.rules import ROOT
 from tests.trigger_cases import SetClock, by_hand, dispatcher, drift, open_table

@@ -116,7 +116,7 @@ def test_the_serving_extra_brings_no_training_library():
 
 
 def test_the_command_line_starts_without_heavy_libraries():
-    code = "import sys, pipelines.cli, pipelines.steps, pipelines.stepping; print(*sys.modules)"
+    code = "import sys, pipelines.cli, pipelines.pipeline.steps, pipelines.pipeline.context; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT).stdout
     assert not set(loaded.split()) & set(HEAVY)
 

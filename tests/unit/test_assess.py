@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.monitoring.assess import SAMPLED_ROWS, assess
-from pipelines.monitoring.reports import KEPT, Reports
+from pipelines.assessment.assess import SAMPLED_ROWS, assess
+from pipelines.assessment.reports import KEPT, Reports
 from tests.monitoring_cases import (
     NOW,
     PICTURES,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from bento.app import ModelApp
-from bento.edge import Edge
 from bento.errors import ModelFileBroken, ModelFileMissing
 from bento.ids import parse_prediction_id
 from bento.instances import parse_json
+from bento.middleware import Edge
 from bento.predictor import Predictor
 from bento.runtime import Model
 from bento.signature import NumberField, Provenance, Signature

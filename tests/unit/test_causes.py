@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipelines.monitoring.alerts import AlertsInvalid, read_alerts
-from pipelines.monitoring.assess import assess
-from pipelines.monitoring.causes import ScheduleNeverComes, act_on, act_on_new_data, act_on_schedule
-from pipelines.monitoring.triggers import RunOutcome
+from pipelines.assessment.assess import assess
+from pipelines.retraining.alertmanager import AlertsInvalid, read_alerts
+from pipelines.retraining.causes import ScheduleNeverComes, act_on, act_on_new_data, act_on_schedule
+from pipelines.retraining.triggers import RunOutcome
 from pipelines.usecase import UseCase
 from tests.monitoring_cases import NOW, FrameSource, predictions, reference, sizes, watched
 from tests.trigger_cases import SetClock, dispatcher, open_table

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.apart import NotShared, require_shared_stores
-from pipelines.compiling.compiled import compile_pipeline
-from pipelines.compiling.files import ImagesInvalid, pipeline_files, read_images, runs_pipelines
-from pipelines.compiling.objects import pipeline, pipeline_version, schedule
+from pipelines.pipeline.compiling.compiled import compile_pipeline
+from pipelines.pipeline.compiling.files import ImagesInvalid, pipeline_files, read_images, runs_pipelines
+from pipelines.pipeline.compiling.objects import pipeline, pipeline_version, schedule
+from pipelines.pipeline.isolation import NotShared, require_shared_stores
 from pipelines.settings import Settings
 from pipelines.usecase import UseCase, load_usecase
 from pipelines.usecase.load import UsecaseInvalid
@@ -54,7 +54,7 @@ def tasks(compiled):
 
 def test_another_process_compiles_the_same_bytes(compiled):
     program = (
-        "from pathlib import Path; from pipelines.compiling.compiled import compile_pipeline;"
+        "from pathlib import Path; from pipelines.pipeline.compiling.compiled import compile_pipeline;"
         "from pipelines.usecase import load_usecase;"
         f"print(compile_pipeline(load_usecase(Path('.'), {NAME!r}, 'staging'), {IMAGE!r}).version)"
     )

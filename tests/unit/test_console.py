@@ -9,8 +9,8 @@ from rich.text import Text
 
 from pipelines.console import outcome_line
 from pipelines.evaluation.gate import RuleResult, Verdict
-from pipelines.request import RunRequest
-from pipelines.runs import Run
+from pipelines.runs.request import RunRequest
+from pipelines.runs.run import Run
 
 
 def run(outcome: str, **known: Any) -> Run:

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 from data_cases import flight_rows, flights, pictures, prices
 
-from pipelines.data.checks import CheckReport, DataRejected, check_data
+from pipelines.data.checks.check import check_data
+from pipelines.data.checks.report import CheckReport, DataRejected
 from pipelines.data.snapshot import prepare
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.embedded.head import Head
 from pipelines.embedded.ports import Ports, holder, is_free
 from pipelines.embedded.processes import ProcessBook, ProcessMark, tail
-from pipelines.embedded.records import ReconcilerState, RolloutRecord, append_rollout, rollouts
-from pipelines.release.git import RemoteUnreachable, Repository, run_git
+from pipelines.embedded.state import ReconcilerState, RolloutRecord, append_rollout, rollouts
+from pipelines.git.head import Head
+from pipelines.git.repository import RemoteUnreachable, Repository, run_git
 
 STUBBORN = """
 import signal, time

@@ -6,9 +6,9 @@ import sqlite3
 import pandas as pd
 import pytest
 
-from pipelines.data.files import FilesNotFound
-from pipelines.data.fingerprint import fingerprint
-from pipelines.data.sql import QueryFailed
+from pipelines.data.sources.files import FilesNotFound
+from pipelines.data.sources.fingerprint import fingerprint
+from pipelines.data.sources.sql import QueryFailed
 from pipelines.usecase.model import Data
 from tests.pipeline_cases import USECASE
 

@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from pipelines.images.errors import NotAnImage, ReferenceInvalid
-from pipelines.images.layer import build_layer, unpack_layer
-from pipelines.images.manifest import DOCKER_MANIFEST, Index, Manifest, parse, with_layer
-from pipelines.images.progress import Announcer
-from pipelines.images.reference import Reference
+from pipelines.packaging.oci.errors import NotAnImage, ReferenceInvalid
+from pipelines.packaging.oci.layer import build_layer, unpack_layer
+from pipelines.packaging.oci.manifest import DOCKER_MANIFEST, Index, Manifest, parse, with_layer
+from pipelines.packaging.oci.progress import Announcer
+from pipelines.packaging.oci.reference import Reference
 from pipelines.settings import SettingMissing, Settings
 
 PLACE = PurePosixPath("home/bentoml/bento")

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from bento import frames
-from pipelines.monitoring.ingest import LARGEST_SEGMENT, SegmentInvalid, SegmentTooLarge, UsecaseUnknown, ingest
-from pipelines.monitoring.privacy import PrivacyKeyUnusable, StoreRules, privacy_key, store_rules
-from pipelines.monitoring.store.store import Store
+from bento.recording import segments
+from pipelines.predictions.ingest import LARGEST_SEGMENT, SegmentInvalid, SegmentTooLarge, UsecaseUnknown, ingest
+from pipelines.predictions.privacy import PrivacyKeyUnusable, StoreRules, privacy_key, store_rules
+from pipelines.predictions.store.store import Store
 from pipelines.settings import Settings
 from tests.monitoring_cases import watched
 from tests.recording_cases import FLIGHT, NOW, SALE, Recorded, flights, header, no_rules, pictures
@@ -111,7 +111,7 @@ def test_of_a_use_case_that_is_not_known_nothing_is_stored(store):
 
 
 def add_answer(recorded, request, answer, count=1):
-    parts = frames.pack(int(NOW.timestamp() * 1000), count, JSON, request, answer)
+    parts = segments.pack(int(NOW.timestamp() * 1000), count, JSON, request, answer)
     recorded.exchanges.append(b"".join(parts))
 
 

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import main
-from pipelines.monitoring.ingest import ingest
-from pipelines.monitoring.label_files import LabelFileInvalid, compose_key, label_batches
-from pipelines.monitoring.label_import import LabelsNotTaken, import_labels
-from pipelines.monitoring.labels import (
+from pipelines.predictions.ingest import ingest
+from pipelines.predictions.label_files import LabelFileInvalid, compose_key, label_batches
+from pipelines.predictions.label_import import LabelsNotTaken, import_labels
+from pipelines.predictions.labels import (
     LARGEST_BATCH,
     MOST_LABELS,
     LabelsInvalid,
@@ -21,8 +21,8 @@ from pipelines.monitoring.labels import (
     accept_labels,
     parse_batch,
 )
-from pipelines.monitoring.privacy import StoreRules
-from pipelines.monitoring.store.store import Store
+from pipelines.predictions.privacy import StoreRules
+from pipelines.predictions.store.store import Store
 from pipelines.settings import Settings
 from tests.monitoring_cases import watched as watched_usecase
 from tests.pipeline_cases import NAME, Lab

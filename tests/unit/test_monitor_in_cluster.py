@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from pipelines.monitor.in_cluster import ClusterUnreachable, ClusterWatching
+from pipelines.monitor.inventory.kubernetes import ClusterUnreachable, ClusterWatching
 from pipelines.settings import Settings
 from tests.monitor_cases import USECASE, usecase
 

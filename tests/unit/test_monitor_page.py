@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.monitor.known_runs import KnownRuns
-from pipelines.monitor.page.facts import TrendReader, gather
+from pipelines.monitor.inventory.inventory import Health
+from pipelines.monitor.page.queries import TrendReader, gather
 from pipelines.monitor.page.view import ModelUnknown, look_at_all, look_at_model
-from pipelines.monitor.sight import Health
-from pipelines.monitoring.triggers import RunOutcome
+from pipelines.monitor.run_cache import KnownRuns
+from pipelines.retraining.triggers import RunOutcome
 from tests.monitoring_cases import NOW, watched
 from tests.page_cases import COMMIT, PRODUCTION, STAGING, Platform, a_busy_week, at_values, evaluated, model, report_of
 

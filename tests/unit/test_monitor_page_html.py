@@ -17,11 +17,11 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from pipelines.monitor.inventory.inventory import Health
 from pipelines.monitor.page import charts
 from pipelines.monitor.page.routes import page_routes
-from pipelines.monitor.page.shown import ModelPage, Overview, Point
-from pipelines.monitor.sight import Health
-from pipelines.monitoring.triggers import RunOutcome
+from pipelines.monitor.page.view_models import ModelPage, Overview, Point
+from pipelines.retraining.triggers import RunOutcome
 from pipelines.usecase.model import Owner
 from tests.monitoring_cases import NOW
 from tests.page_cases import PRODUCTION, ROOT, STAGING, Platform, a_busy_week, evaluated, model, moved

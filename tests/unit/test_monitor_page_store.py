@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from pipelines.monitor.page.facts import steps_between
-from pipelines.monitoring.assess import Assessment
-from pipelines.monitoring.store.glance import KINDS
-from pipelines.monitoring.store.rows import Origin, PredictionRow
-from pipelines.monitoring.store.store import Store
+from pipelines.assessment.assess import Assessment
+from pipelines.monitor.page.queries import steps_between
+from pipelines.predictions.store.rows import Origin, PredictionRow
+from pipelines.predictions.store.store import Store
+from pipelines.predictions.store.summaries import KINDS
 from tests.databases import postgres
 from tests.monitoring_cases import NOW
 

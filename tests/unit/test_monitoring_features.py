@@ -8,8 +8,8 @@ import pytest
 
 from bento.runtime import Model
 from bento.signature import NumberField
-from pipelines.monitoring.features import compared_columns, describe_columns, describe_outputs, describe_rows
-from pipelines.monitoring.reference import (
+from pipelines.assessment.features import compared_columns, describe_columns, describe_outputs, describe_rows
+from pipelines.assessment.reference import (
     REFERENCE_FILE,
     REFERENCE_ROWS,
     ReferenceBroken,
@@ -155,7 +155,7 @@ def test_a_run_packs_the_sample_of_its_training_rows_into_the_bento(tmp_path, mo
     for key, value in lab.environ().items():
         monkeypatch.setenv(key, value)
     run = Stepwise(lab).until("package")
-    from pipelines.release.package import fetch_bento
+    from pipelines.packaging.bentos import fetch_bento
 
     found = load_reference(fetch_bento(lab.settings.bentos, run.bento.image))
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from pipelines.monitoring.assess import assess
-from pipelines.monitoring.metrics import NAMES, AssessmentMetrics
-from pipelines.monitoring.trigger_metrics import TriggerMetrics
-from pipelines.monitoring.triggers import RunOutcome
+from pipelines.assessment.assess import assess
+from pipelines.monitor.metrics.assessments import NAMES, AssessmentMetrics
+from pipelines.monitor.metrics.triggers import TriggerMetrics
+from pipelines.retraining.triggers import RunOutcome
 from tests.monitoring_cases import NOW, FrameSource, labelled, predictions, reference, sizes, watched
 from tests.trigger_cases import SetClock, dispatcher, drift, open_table
 

@@ -9,11 +9,12 @@ import zlib
 import pytest
 from prometheus_client import REGISTRY
 
-from bento import frames, recording, shipping
-from bento.frames import NotASegment, count_predictions, read_segment
-from bento.recording import Recorder, RecordingOptions
-from bento.shipping import Address
-from bento.spool import Spool
+from bento.recording import recorder as recorder_module
+from bento.recording import segments, shipper
+from bento.recording.recorder import Recorder, RecordingOptions
+from bento.recording.segments import NotASegment, count_predictions, read_segment
+from bento.recording.shipper import Address
+from bento.recording.spool import Spool
 from tests.recording_cases import LoopbackMonitor, Recorded, flights, header
 from tests.serving import free_port, wait_until
 
@@ -30,12 +31,12 @@ def monitor():
 @pytest.fixture
 def quick(monkeypatch):
     """The same, with pauses that a test can wait for."""
-    monkeypatch.setattr(recording, "SEGMENT_SECONDS", 0.05)
-    monkeypatch.setattr(recording, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(recording, "RETRY_SECONDS", 0.1)
-    monkeypatch.setattr(shipping, "FIRST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(shipping, "LONGEST_PAUSE_SECONDS", 0.1)
-    monkeypatch.setattr(shipping, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(recorder_module, "SEGMENT_SECONDS", 0.05)
+    monkeypatch.setattr(recorder_module, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(recorder_module, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(shipper, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(shipper, "LONGEST_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(shipper, "IDLE_SECONDS", 0.05)
 
 
 def count(name, **labels) -> float:
@@ -99,7 +100,7 @@ class TestFrames:
     def test_a_torn_end_costs_no_more_than_its_last_frame_wherever_it_is_torn(self):
         recorded = flights(3)
         whole = recorded.segment()
-        beginning = len(frames.begin(recorded.header))
+        beginning = len(segments.begin(recorded.header))
         ends = [beginning + sum(map(len, recorded.exchanges[:number])) for number in range(4)]
         for length in range(beginning, len(whole)):
             segment = read_segment(whole[:length])
@@ -110,13 +111,20 @@ class TestFrames:
     def test_a_damaged_frame_is_counted_and_the_rest_is_read(self):
         recorded = flights(3)
         data = bytearray(recorded.segment())
-        data[len(frames.begin(recorded.header)) + len(recorded.exchanges[0]) + 60] ^= 0xFF
+        data[len(segments.begin(recorded.header)) + len(recorded.exchanges[0]) + 60] ^= 0xFF
         segment = read_segment(bytes(data))
         assert (len(segment.exchanges), segment.damaged, segment.torn) == (2, 1, False)
 
     @pytest.mark.parametrize(
         "data",
-        [b"", b"GET / HTTP/1.1", frames.MAGIC, frames.MAGIC + b"\xff" * 100, frames.begin(header())[:-1], b"\0" * 5000],
+        [
+            b"",
+            b"GET / HTTP/1.1",
+            segments.MAGIC,
+            segments.MAGIC + b"\xff" * 100,
+            segments.begin(header())[:-1],
+            b"\0" * 5000,
+        ],
     )
     def test_what_is_no_segment_is_said_to_be_none(self, data):
         with pytest.raises(NotASegment):
@@ -126,7 +134,7 @@ class TestFrames:
     def test_a_header_of_another_kind_is_named(self):
         text = b'{"bento": "x:1"}'
         with pytest.raises(NotASegment, match="header: model"):
-            read_segment(frames.MAGIC + frames.FRAME.pack(len(text), zlib.crc32(text)) + text)
+            read_segment(segments.MAGIC + segments.FRAME.pack(len(text), zlib.crc32(text)) + text)
 
     def test_no_bytes_however_random_make_it_fail_in_another_way(self):
         rng = random.Random(1)
@@ -246,7 +254,7 @@ class TestOptions:
 
     def test_a_size_that_is_none_is_told_and_left(self, caplog):
         options = RecordingOptions.load({"MLOPS_MONITOR_URL": "http://m", "MLOPS_SPOOL_BYTES": "plenty"})
-        assert options.spool_bytes == recording.DEFAULT_SPOOL_BYTES
+        assert options.spool_bytes == recorder_module.DEFAULT_SPOOL_BYTES
         assert "'plenty'" in caplog.text
 
 
@@ -266,7 +274,7 @@ class TestRecorder:
         assert not list((tmp_path / "spool").glob("server-*"))
 
     def test_a_secret_that_comes_after_the_server_starts_the_recording(self, tmp_path, monitor, grown, monkeypatch):
-        monkeypatch.setattr(recording, "LOOK_SECONDS", 0.01)
+        monkeypatch.setattr(recorder_module, "LOOK_SECONDS", 0.01)
         recorder = recorder_to("", tmp_path, folder=tmp_path / "monitor")
         recorder.start()
         recorder.record(JSON, *exchange(), 1)
@@ -306,7 +314,7 @@ class TestRecorder:
         recorder.close()
 
     def test_closing_ships_what_is_still_in_memory(self, tmp_path, monitor, grown, monkeypatch):
-        monkeypatch.setattr(recording, "SEGMENT_SECONDS", 60)
+        monkeypatch.setattr(recorder_module, "SEGMENT_SECONDS", 60)
         recorder = recorder_to(monitor.url, tmp_path)
         recorder.start()
         request, answer = exchange()
@@ -375,7 +383,7 @@ class TestRecorder:
         assert (shipped, refused) in [(1, 5), (5, 1)]
 
     def test_a_full_queue_drops_and_counts(self, tmp_path, monitor, grown, monkeypatch):
-        monkeypatch.setattr(recording, "QUEUE_LENGTH", 10)
+        monkeypatch.setattr(recorder_module, "QUEUE_LENGTH", 10)
         recorder = recorder_to(monitor.url, tmp_path)  # not started: nobody empties the queue
         for _ in range(13):
             recorder.record(JSON, b"request", b"answer", 2)
@@ -384,7 +392,7 @@ class TestRecorder:
     def test_so_does_one_that_holds_too_many_bytes_and_there_is_room_again_later(
         self, tmp_path, monitor, grown, monkeypatch
     ):
-        monkeypatch.setattr(recording, "QUEUE_BYTES", 1000)
+        monkeypatch.setattr(recorder_module, "QUEUE_BYTES", 1000)
         recorder = recorder_to(monitor.url, tmp_path)
         recorder.record(JSON, b"r" * 900, b"answer", 1)
         recorder.record(JSON, b"r" * 900, b"answer", 1)
@@ -418,9 +426,9 @@ class TestRecorder:
             monitor.close()
 
     def test_the_beginning_of_a_segment_counts_as_well(self, tmp_path, grown, monkeypatch):
-        monkeypatch.setattr(recording, "SEGMENT_SECONDS", 0.0)  # each batch is a segment
+        monkeypatch.setattr(recorder_module, "SEGMENT_SECONDS", 0.0)  # each batch is a segment
         request, answer = exchange()
-        beginning, one = len(frames.begin(header())), len(request) + len(answer) + frames.OVERHEAD
+        beginning, one = len(segments.begin(header())), len(request) + len(answer) + segments.OVERHEAD
         recorder = recorder_to("http://127.0.0.1:1", tmp_path, spool_bytes=3 * (beginning + one) - 1)
         recorder.start()
         for number in (1, 2):
@@ -461,7 +469,7 @@ class TestRecorder:
         assert read_segment(monitor.bodies[0]).torn
 
     def test_a_large_batch_makes_several_segments(self, tmp_path, monitor, grown, monkeypatch):
-        monkeypatch.setattr(recording, "SEGMENT_BYTES", 10_000)
+        monkeypatch.setattr(recorder_module, "SEGMENT_BYTES", 10_000)
         recorder = recorder_to(monitor.url, tmp_path)
         for _ in range(10):
             recorder.record(JSON, b"r" * 4000, b'{"ids": ["x"]}', 1)

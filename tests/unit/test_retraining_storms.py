@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pipelines.monitoring.triggers import MOST_ATTEMPTS, RunOutcome, TriggerRecord, pause_before
+from pipelines.retraining.triggers import MOST_ATTEMPTS, RunOutcome, TriggerRecord, pause_before
 from tests.trigger_cases import RETRAIN, SetClock, by_hand, dispatcher, drift, open_table
 
 USECASES = st.sampled_from(["tiny", "small"])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.request import RunRequest
-from pipelines.runs import REQUEST_FILE, RUN, Run, read_run
-from pipelines.training.tracking import Journal, Record
+from pipelines.runs.journal import Journal, Record
+from pipelines.runs.request import RunRequest
+from pipelines.runs.run import REQUEST_FILE, RUN, Run, read_run
 
 DAY = 86_400.0
 NO_PROCESS = 2**22 + 1  # above the largest process id

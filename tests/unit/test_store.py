@@ -8,13 +8,20 @@ import numpy as np
 import pytest
 from sqlalchemy.exc import StatementError
 
-from pipelines.monitoring.assess import Assessment
-from pipelines.monitoring.ingest import ingest
-from pipelines.monitoring.letting_go import let_go
-from pipelines.monitoring.store.database import read_url
-from pipelines.monitoring.store.errors import StoreAway, StoreError, StoreFull, StoreLocked, StoreRefused, StoreUnusable
-from pipelines.monitoring.store.rows import LabelRow, Origin, PredictionRow
-from pipelines.monitoring.store.store import Store
+from pipelines.assessment.assess import Assessment
+from pipelines.predictions.expiry import let_go
+from pipelines.predictions.ingest import ingest
+from pipelines.predictions.store.database import read_url
+from pipelines.predictions.store.errors import (
+    StoreAway,
+    StoreError,
+    StoreFull,
+    StoreLocked,
+    StoreRefused,
+    StoreUnusable,
+)
+from pipelines.predictions.store.rows import LabelRow, Origin, PredictionRow
+from pipelines.predictions.store.store import Store
 from tests.databases import postgres
 from tests.monitoring_cases import watched
 from tests.recording_cases import NOW, flights, no_rules, pictures
@@ -268,7 +275,7 @@ class TestRetention:
         assert store.counts("other").predictions == 1
 
     def test_much_is_let_go_in_parts(self, store, monkeypatch):
-        monkeypatch.setattr("pipelines.monitoring.store.retention.CHUNK_ROWS", 100)
+        monkeypatch.setattr("pipelines.predictions.store.retention.CHUNK_ROWS", 100)
         store.save_predictions(ORIGIN, [row(f"{n:05}", at=NOW - 9 * DAY) for n in range(450)], NOW)
         first = store.expire(USECASE, NOW, NOW, most_rows=200)
         assert (first.predictions, first.is_complete) == (200, False)
@@ -327,7 +334,7 @@ class TestFaults:
         assert store.counts(USECASE).predictions == 0
 
     def test_a_locked_sqlite_is_said_to_be_locked_and_goes_on_afterwards(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("pipelines.monitoring.store.database.BUSY_SECONDS", 0.1)
+        monkeypatch.setattr("pipelines.predictions.store.database.BUSY_SECONDS", 0.1)
         path = tmp_path / "monitor.db"
         store = Store.open(f"sqlite:///{path}")
         store.counts(USECASE)
@@ -348,7 +355,7 @@ class TestFaults:
         assert Store.open(f"sqlite:///{path}").counts(USECASE).predictions == 0
 
     def test_a_new_file_that_another_process_never_lets_go_of_is_said_to_be_locked(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("pipelines.monitoring.store.database.BUSY_SECONDS", 0.1)
+        monkeypatch.setattr("pipelines.predictions.store.database.BUSY_SECONDS", 0.1)
         path = tmp_path / "monitor.db"
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("CREATE TABLE first (one)")
@@ -417,7 +424,7 @@ class TestFaults:
         store.close()
 
     def test_a_lock_in_postgres_is_said_to_be_one(self, server, monkeypatch):
-        monkeypatch.setattr("pipelines.monitoring.store.database.BUSY_SECONDS", 1)
+        monkeypatch.setattr("pipelines.predictions.store.database.BUSY_SECONDS", 1)
         url = server.database("locked")
         store, other = Store.open(url), Store.open(url)
         store.counts(USECASE)

@@ -4,14 +4,8 @@ import time
 
 import pytest
 
-from pipelines.training.tracking import (
-    Journal,
-    Record,
-    TrackingUnavailable,
-    has_unpublished,
-    mlflow_client,
-    publish,
-)
+from pipelines.runs.journal import Journal, Record
+from pipelines.runs.tracking import TrackingUnavailable, has_unpublished, mlflow_client, publish
 
 
 def finished(step: str, **said) -> Record:

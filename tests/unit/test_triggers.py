@@ -7,9 +7,9 @@ from datetime import UTC, timedelta
 
 import pytest
 
-from pipelines.monitoring.dispatch import LEASE
-from pipelines.monitoring.trigger_table import TriggerTable
-from pipelines.monitoring.triggers import LONGEST_EVIDENCE, RunOutcome
+from pipelines.retraining.dispatcher import LEASE
+from pipelines.retraining.queue import TriggerTable
+from pipelines.retraining.triggers import LONGEST_EVIDENCE, RunOutcome
 from tests.databases import postgres
 from tests.trigger_cases import SetClock, by_hand, dispatcher, drift, open_table
 

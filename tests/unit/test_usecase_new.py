@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.gitops.usecase_check import check_usecase
 from pipelines.usecase import load_usecase, usecase_names
-from pipelines.usecase.check import check_usecase
 from pipelines.usecase.new import AlreadyThere, BadName, NotWritten, new_usecase
 
 

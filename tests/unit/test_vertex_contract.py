@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from bento.edge import Edge
+from bento.middleware import Edge
 from bento.vertex import VertexContract, VertexContractInvalid
 
 DEPLOYED = "/v1/endpoints/17/deployedModels/4"

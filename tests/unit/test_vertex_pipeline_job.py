@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.compiling.compiled import compile_pipeline
-from pipelines.request import RunRequest
+from pipelines.pipeline.compiling.compiled import compile_pipeline
+from pipelines.runs.request import RunRequest
 from pipelines.usecase import load_usecase
 from pipelines.vertex.config import VertexConfig
 from pipelines.vertex.errors import PipelineNotForVertex

@@ -1,9 +1,9 @@
 """Every use case has its folders, every cluster's line leads to one, and what is generated is fresh."""
 
-from pipelines.compiling.files import ImagesInvalid
 from pipelines.gitops.findings import Report
 from pipelines.gitops.render import deployed_models, stale_files
 from pipelines.gitops.tree import Tree
+from pipelines.pipeline.compiling.files import ImagesInvalid
 from pipelines.settings import ENVIRONMENTS
 from pipelines.usecase import usecase_names
 from pipelines.usecase.document import UsecaseInvalid

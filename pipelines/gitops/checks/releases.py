@@ -2,8 +2,8 @@
 
 from pipelines.gitops.findings import Report
 from pipelines.gitops.tree import Tree
+from pipelines.release.promotion_check import HistoryMissing, unknown_to_staging
 from pipelines.release.release import Release, ReleaseInvalid, release_path
-from pipelines.release.staged import HistoryMissing, unknown_to_staging
 from pipelines.settings import ENVIRONMENTS
 from pipelines.usecase import usecase_names
 

@@ -14,9 +14,9 @@ from itertools import groupby, pairwise
 
 from markupsafe import Markup, escape
 
-from pipelines.monitor.page import words
-from pipelines.monitor.page.shown import Bound, Point
-from pipelines.monitor.page.words import figure, many, moment
+from pipelines.monitor.page import formatting
+from pipelines.monitor.page.formatting import figure, many, moment
+from pipelines.monitor.page.view_models import Bound, Point
 
 SPARK_WIDTH, SPARK_HEIGHT, SPARK_EDGE = 96, 22, 3.5
 WIDTH, HEIGHT = 520, 190
@@ -56,7 +56,7 @@ def sparkline(values: tuple[float | None, ...], limit: float | None, bound: Boun
     step, last = known[-1]
     parts.append(_dot(x(step), y(last), _is_beyond(last, limit, bound), 2.6))
     told = f"{name}: last {figure(last)}, from {figure(min(numbers))} to {figure(max(numbers))}"
-    told += f", limit {words.limit(limit)}" if limit is not None else ""
+    told += f", limit {formatting.limit(limit)}" if limit is not None else ""
     return _svg(SPARK_WIDTH, SPARK_HEIGHT, "spark", told, parts)
 
 
@@ -88,7 +88,7 @@ def chart(points: Sequence[Point], name: str) -> Markup:
         if beyond or (len(drawn) - 1 - number) % every == 0:
             parts.append(_dot(x(point.time), y(value), beyond, 2.4))
     if limit is not None:
-        parts.append(_text(LEFT + 3, y(limit) - 4, f"limit {words.limit(limit)}", "start", "limit-name"))
+        parts.append(_text(LEFT + 3, y(limit) - 4, f"limit {formatting.limit(limit)}", "start", "limit-name"))
     return _svg(WIDTH, HEIGHT, "chart", in_words(points, name), parts)
 
 
@@ -101,7 +101,7 @@ def in_words(points: Sequence[Point], name: str) -> str:
     beyond = sum(point.status == "alert" for point in drawn)
     last = drawn[-1]
     spread = f" [{figure(last.interval[0])}, {figure(last.interval[1])}]" if last.interval else ""
-    limit = f", limit {words.limit(last.threshold)}" if last.threshold is not None else ""
+    limit = f", limit {formatting.limit(last.threshold)}" if last.threshold is not None else ""
     return (
         f"{name}: last {figure(last.value)}{spread}{limit}; from {figure(min(numbers))} to {figure(max(numbers))} "
         f"since {moment(drawn[0].time)}; {beyond} of {many(len(drawn), 'value')} raised an alert"

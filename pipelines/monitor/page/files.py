@@ -6,10 +6,10 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipelines.assessment.assess import Assessment
+from pipelines.assessment.reports import ALERT
 from pipelines.evaluation.card import HTML_FILE
-from pipelines.monitor.page.shown import Report
-from pipelines.monitoring.assess import Assessment
-from pipelines.monitoring.reports import ALERT
+from pipelines.monitor.page.view_models import Report
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 REPORT = re.compile(r"(?P<time>[0-9]{8}-[0-9]{6})-(?P<kind>alert|ok)\.html")

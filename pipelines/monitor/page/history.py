@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from pipelines.evaluation.gate import Verdict
 from pipelines.monitor.page.files import card_url
-from pipelines.monitor.page.shown import Entry
 from pipelines.monitor.page.sources import Links
-from pipelines.monitoring.triggers import PENDING, TriggerRecord
-from pipelines.runs import Run
-from pipelines.training.tracking import PUBLISHED_FILE, Published
+from pipelines.monitor.page.view_models import Entry
+from pipelines.retraining.triggers import PENDING, TriggerRecord
+from pipelines.runs.run import Run
+from pipelines.runs.tracking import PUBLISHED_FILE, Published
 
 ENDED = ("released", "unchanged", "rejected", "failed", "interrupted")
 BROKEN_RULES = 5

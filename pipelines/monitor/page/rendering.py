@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from pipelines.monitor.page import charts, words
+from pipelines.monitor.page import charts, formatting
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -57,20 +57,20 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "figure": words.figure,
-        "limit": words.limit,
-        "share": words.share,
-        "span": words.span,
-        "moment": words.moment,
+        "figure": formatting.figure,
+        "limit": formatting.limit,
+        "share": formatting.share,
+        "span": formatting.span,
+        "moment": formatting.moment,
         "when": _when,
         "iso": lambda time: time.isoformat(timespec="seconds"),
     }
     made.globals |= {
-        "words": words,
+        "formatting": formatting,
         "sparkline": charts.sparkline,
         "chart": charts.chart,
         "in_words": charts.in_words,
-        "many": words.many,
+        "many": formatting.many,
     }
     return made
 
@@ -78,6 +78,6 @@ def _templates() -> Environment:
 def _when(time: datetime | None, now: datetime) -> Markup:
     """How long ago, with the time itself in the tooltip and for machines."""
     if time is None:
-        return Markup(words.NOTHING)  # noqa: S704 - a constant
+        return Markup(formatting.NOTHING)  # noqa: S704 - a constant
     told = Markup('<time datetime="{}" title="{} UTC">{}</time>')
-    return told.format(time.isoformat(timespec="seconds"), words.moment(time), words.age(time, now))
+    return told.format(time.isoformat(timespec="seconds"), formatting.moment(time), formatting.age(time, now))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pipelines.monitor.page.facts import TrendReader
 from pipelines.monitor.page.files import find_card, find_report
+from pipelines.monitor.page.queries import TrendReader
 from pipelines.monitor.page.rendering import render, static_files
 from pipelines.monitor.page.sources import Links, Sources
 from pipelines.monitor.page.view import DAYS, USUAL_DAYS, ModelUnknown, look_at_all, look_at_model

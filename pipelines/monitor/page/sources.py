@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-from pipelines.monitor.sight import Look
-from pipelines.monitoring.store.store import Store
-from pipelines.monitoring.trigger_table import TriggerTable
-from pipelines.runs import Run
+from pipelines.monitor.inventory.inventory import Look
+from pipelines.predictions.store.store import Store
+from pipelines.retraining.queue import TriggerTable
+from pipelines.runs.run import Run
 
 DASHBOARD = "model-health"  # infrastructure/configs/model-monitoring/dashboards
 

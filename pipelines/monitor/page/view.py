@@ -7,12 +7,15 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from pipelines.assessment.assess import DRIFT_KINDS, Assessment, Kind
 from pipelines.errors import MlopsError
-from pipelines.monitor.page.facts import TREND_KINDS, Facts, Place, TrendReader, gather, gather_one, steps_between
+from pipelines.monitor.inventory.inventory import Model
 from pipelines.monitor.page.files import list_reports
+from pipelines.monitor.page.health import columns_of, mark_of, tell
 from pipelines.monitor.page.history import last_run, last_words, tell_history, waiting
-from pipelines.monitor.page.judging import columns_of, mark_of, tell
-from pipelines.monitor.page.shown import (
+from pipelines.monitor.page.queries import TREND_KINDS, Facts, Place, TrendReader, gather, gather_one, steps_between
+from pipelines.monitor.page.sources import Links, Sources, web_address
+from pipelines.monitor.page.view_models import (
     Column,
     Contract,
     Entry,
@@ -25,11 +28,8 @@ from pipelines.monitor.page.shown import (
     Slice,
     Trend,
 )
-from pipelines.monitor.page.sources import Links, Sources, web_address
-from pipelines.monitor.sight import Model
-from pipelines.monitoring.assess import DRIFT_KINDS, Assessment, Kind
-from pipelines.monitoring.store.errors import StoreError
-from pipelines.runs import Run
+from pipelines.predictions.store.errors import StoreError
+from pipelines.runs.run import Run
 from pipelines.usecase import UseCase
 from pipelines.usecase.durations import format_duration
 

@@ -1,0 +1,1 @@
+"""Judging released models: drift against the training data, and quality against late labels."""

@@ -1,0 +1,1 @@
+"""Where a table comes from: files, SQL, or Python code."""

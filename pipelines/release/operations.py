@@ -1,0 +1,109 @@
+"""Rollback, promotion and review of releases, with the registry's alias kept in step."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from pipelines.errors import MlopsError
+from pipelines.settings import Settings
+from pipelines.usecase import usecase_names
+from pipelines.usecase.strict import did_you_mean
+
+if TYPE_CHECKING:
+    from pipelines.git.github import GitHub, PullRequest
+    from pipelines.registry.mlflow import Alias
+    from pipelines.release.release import Release
+    from pipelines.release.releases import Proposal, Rollback
+
+
+class UsecaseUnknown(MlopsError):
+    """Neither the checkout nor the repository has this use case."""
+
+
+def roll_back(settings: Settings, name: str, environment: str, reason: str) -> "Rollback":
+    """Commit the release before this one, and let the registry's alias follow."""
+    from pipelines.release.releases import open_releases
+
+    require_known(settings, name)
+    done = open_releases(settings).rollback(name, environment, reason)
+    _let_alias_follow(settings, "production" if environment == "production" else "champion", done.restored)
+    return done
+
+
+def propose(settings: Settings, name: str, force: bool = False, healthy_at: str | None = None) -> "Proposal":
+    """Put staging's release of a use case on a branch for production."""
+    from pipelines.release.releases import open_releases
+
+    require_known(settings, name)
+    return open_releases(settings).propose_promotion(name, force=force, healthy_at=healthy_at)
+
+
+def propose_rollback(settings: Settings, name: str, environment: str, reason: str) -> "Proposal":
+    """Put the release before this one on a branch, for an environment that only takes what was reviewed."""
+    from pipelines.release.releases import open_releases
+
+    require_known(settings, name)
+    return open_releases(settings).propose_rollback(name, environment, reason)
+
+
+def merge(settings: Settings, promotion: "Proposal") -> str:
+    """Merge a promotion: from now on production runs it."""
+    from pipelines.release.releases import open_releases
+
+    commit = open_releases(settings).merge_promotion(promotion)
+    _let_alias_follow(settings, "production", promotion.release)
+    return commit
+
+
+def review_place(settings: Settings) -> "GitHub | None":
+    """Where production's releases are reviewed as pull requests; None where they are merged from here."""
+    from pipelines.git.github import GitHub
+
+    return GitHub.of(settings)
+
+
+def request_review(settings: Settings, github: "GitHub", proposal: "Proposal") -> "PullRequest":
+    """Open the proposal's pull request, or bring the open one up to date."""
+    from pipelines.release.evidence import find_evidence
+    from pipelines.release.pull_request import write_text
+
+    text = write_text(proposal, find_evidence(settings, proposal.release), github)
+    return github.ensure_pull_request(proposal.branch, settings.branch, proposal.title, text)
+
+
+def settle(settings: Settings, name: str) -> None:
+    """Production runs staging's release: no proposal is left over, and the registry's alias says so."""
+    from pipelines.release.releases import open_releases
+
+    releases = open_releases(settings)
+    releases.withdraw_promotion(name)
+    current = releases.current(name, "production")
+    if current:
+        _let_alias_follow(settings, "production", current)
+
+
+def _let_alias_follow(settings: Settings, alias: "Alias", release: "Release") -> None:
+    """The commit is what counts, so a registry that is away is a warning."""
+    from pipelines.registry.mlflow import RegistryUnavailable, set_alias
+    from pipelines.release.evidence import brief_patience
+
+    name, version = release.model.split("/")
+    try:
+        with brief_patience():
+            set_alias(settings.tracking_uri, name, alias, version)
+    except RegistryUnavailable as error:
+        print(f"warning: the alias {alias} in MLflow stays where it was: {error.message}", file=sys.stderr)
+
+
+def require_known(settings: Settings, name: str) -> None:
+    """Refuse a name that neither the checkout nor the repository knows, and list those that they do."""
+    from pipelines.release.releases import open_releases
+
+    known = usecase_names(settings.root)
+    if name in known:
+        return
+    released = open_releases(settings).usecases()
+    if name not in released:
+        every = sorted({*known, *released})
+        raise UsecaseUnknown(
+            f"there is no use case {name!r}{did_you_mean(name, every)}", hint=f"use cases: {', '.join(every) or 'none'}"
+        )

@@ -1,0 +1,1 @@
+"""When to train again: causes, requests, and the queue that dispatches them."""

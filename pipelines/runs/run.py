@@ -1,0 +1,156 @@
+"""Pipeline runs on this machine: what was asked, how far it came, how it ended.
+
+<home>/runs/<run id>/    request.json  journal.jsonl  log.txt  checks/  evaluation/  artifacts/
+
+A run that another machine schedules has the same folder, and remote.json.
+"""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines.documents import Document
+from pipelines.errors import MlopsError
+from pipelines.runs.journal import Journal, Record
+from pipelines.runs.request import RunRequest
+
+REQUEST_FILE = "request.json"
+LOG_FILE = "log.txt"
+REMOTE_FILE = "remote.json"
+RUN = "run"
+STEPS = ("snapshot", "validate", "train", "evaluate", "gate", "register", "package", "release")
+
+Outcome = Literal["released", "unchanged", "rejected", "failed", "running", "interrupted"]
+
+
+class RunNotFound(MlopsError):
+    """There is no such run in the state folder."""
+
+
+class Run(Document):
+    """A run as its journal tells it.
+
+    `seconds`: how long it worked, without the time it lay still before it was resumed. `current_step`: begun, and
+    neither ended nor failed.
+    """
+
+    request: RunRequest
+    folder: Path
+    outcome: Outcome
+    started: datetime
+    seconds: float
+    steps: dict[str, float]
+    current_step: str | None = None
+    failed_step: str | None = None
+    error: str | None = None
+    results: dict[str, dict[str, Any]]
+    commit: str | None = None
+
+
+def read_run(folder: Path) -> Run:
+    """Read one run's folder."""
+    request_file = folder / REQUEST_FILE
+    if not request_file.is_file():
+        raise RunNotFound(f"{folder.name} is no run in {folder.parent}", hint="`mlops status` lists the last runs")
+    records = Journal(folder).records()
+    finished = {record.step: record for record in records if record.event == "finished"}
+    failed = _failure(records, finished)
+    start = records[0].time if records else request_file.stat().st_mtime
+    released = finished.get("release")
+    return Run(
+        request=RunRequest.read(request_file),
+        folder=folder,
+        outcome=_outcome(folder, records, finished, failed),
+        started=datetime.fromtimestamp(start, UTC),
+        seconds=_seconds(records),
+        steps={name: finished[name].seconds or 0.0 for name in STEPS if name in finished},
+        current_step=_current_step(records),
+        failed_step=failed.step if failed else None,
+        error=failed.summary if failed else None,
+        results={name: record.result for name, record in finished.items() if record.result is not None},
+        commit=(released.tags.get("commit") or None) if released else None,
+    )
+
+
+def list_runs(runs: Path, usecase: str | None = None, limit: int = 20) -> list[Run]:
+    """The newest runs first."""
+    if not runs.is_dir():
+        return []
+    folders = [folder for folder in runs.iterdir() if (folder / REQUEST_FILE).is_file()]
+    newest = sorted(folders, key=lambda folder: (folder / REQUEST_FILE).stat().st_mtime, reverse=True)
+    found = (read_run(folder) for folder in newest)
+    return [run for run in found if usecase in (None, run.request.usecase)][:limit]
+
+
+def lock_path(runs: Path, usecase: str) -> Path:
+    """Held while a run of the use case is under way: at most one at a time."""
+    return runs / f".{usecase}.lock"
+
+
+def is_locked(path: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _failure(records: list[Record], finished: dict[str, Record]) -> Record | None:
+    """What the run failed of, unless it goes on since."""
+    for record in reversed(records):
+        if record.event == "started":
+            return None
+        if record.event == "failed" and record.step not in finished:
+            return record
+    return None
+
+
+def _current_step(records: list[Record]) -> str | None:
+    last = next((record for record in reversed(records) if record.step != RUN), None)
+    return last.step if last and last.event == "started" else None
+
+
+def _seconds(records: list[Record]) -> float:
+    """The sum over its sessions: each begins with the runner's own record and lasts to the last thing said in it."""
+    sessions: list[list[float]] = []
+    for record in records:
+        if not sessions or (record.step, record.event) == (RUN, "started"):
+            sessions.append([])
+        sessions[-1].append(record.time)
+    return sum(times[-1] - times[0] for times in sessions)
+
+
+def _outcome(folder: Path, records: list[Record], finished: dict[str, Record], failed: Record | None) -> Outcome:
+    if "release" in finished:
+        return "released" if finished["release"].tags.get("commit") else "unchanged"
+    verdict = finished["gate"].result if "gate" in finished else None
+    if verdict and not verdict.get("passed"):
+        return "rejected"
+    if failed:
+        return "failed"
+    if (folder / REMOTE_FILE).is_file():  # it goes on, whether anybody here follows it or not
+        return "interrupted" if records and (records[-1].step, records[-1].event) == (RUN, "run") else "running"
+    owner = _owner(folder)
+    return "running" if owner and _is_alive(owner) else "interrupted"
+
+
+def _owner(folder: Path) -> int | None:
+    try:
+        return int((folder / "pid").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
