@@ -48,6 +48,7 @@ lint: install ## Check style, types and YAML
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
 	@.ci/install pulumi
 	@cd pulumi && .venv/bin/mypy
 	@$(BIN)/yamllint --strict .

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy
-from pipelines.data.sources import sql
 
 from pipelines.data.snapshot import prepare, take_snapshot
+from pipelines.data.sources import sql
 from pipelines.data.sources.load import load_table
 from pipelines.data.sources.secrets import VariableMissing
 from pipelines.data.sources.sql import DriverMissing, QueryFailed
