@@ -31,7 +31,7 @@ def test_every_command_and_option_exists():
     faults = []
     for page in PAGES:
         for text in commands(page):
-            words = [word for word in shlex.split(text.replace("·", " ").replace("…", "")) if word not in ("[NAME", "]")]
+            words = shlex.split(text.replace("·", " ").replace("…", ""))
             faults += [f"{name_of(page)}: `{text.strip()}`: {fault}" for fault in unknown_words(words)]
             checked += 1
     assert not faults, "\n".join(faults)
@@ -43,7 +43,7 @@ def unknown_words(words: list[str]) -> list[str]:
     context = click.Context(main)
     command: click.Command = main
     options = {option for parameter in main.params for option in parameter.opts} | {"--help"}
-    for word in words[1:]:
+    for word in (word for word in words[1:] if word not in ("[NAME", "]")):
         option = word.strip("[]").split("=")[0]
         if option.startswith("-"):
             if option.startswith("--") and option not in options:
@@ -70,7 +70,7 @@ def test_every_make_target_exists():
 def test_every_link_leads_somewhere():
     links = [(page, target) for page in PAGES for target in LINK.findall(page.read_text())]
     assert not [f"{name_of(page)}: {target}" for page, target in links if not (page.parent / target).exists()]
-    assert len(links) > 100, "the pattern finds the links no more"
+    assert len(links) > 50, "the pattern finds the links no more"
 
 
 def test_every_command_is_in_the_readme_and_helps():
