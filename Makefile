@@ -6,7 +6,7 @@ MLOPS  := $(BIN)/mlops
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status cluster cluster-down test test-fast e2e lint format lock bench plan plan-snapshots test-pulumi clean
+.PHONY: help install demo up down status cluster cluster-down test test-fast e2e lint format lock docs docs-serve bench plan plan-snapshots test-pulumi clean
 
 help: ## List these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,13 @@ LOCK := uv pip compile --universal --python-version=3.11 --generate-hashes --all
 lock: install ## Resolve pyproject.toml into requirements.lock anew, here and in pulumi/
 	@for folder in . pulumi; do (cd $$folder && UV_CUSTOM_COMPILE_COMMAND="$(LOCK)" $(abspath $(BIN))/$(LOCK) --quiet) \
 	  || exit 1; done
+
+docs: install ## Build the documentation's site into build/site; a broken link fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
+docs-serve: install ## Show the documentation's site while you write, at http://127.0.0.1:8000
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --strict
 
 bench: install ## Measure serving, rollouts and the framework's own cost, each against its baseline
 	@for name in serving rollout steps recording images drift monitor page; do $(BIN)/python -m tests.bench.bench_$$name || exit 1; done

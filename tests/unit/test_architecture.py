@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
@@ -34,6 +35,15 @@ def test_rooms_import_only_what_lies_below_them():
         cwd=ROOT,
     )
     assert found.returncode == 0, found.stdout
+
+
+def test_the_page_on_architecture_shows_the_layers_as_they_are():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["id"] == "layers")
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    table = page.split("<!-- layers -->")[1].split("<!-- /layers -->")[0]
+    shown = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")]
+    assert shown == [re.findall(r"\w+", layer) for layer in layers]
 
 
 def test_the_serving_extra_brings_no_training_library():
