@@ -11,7 +11,11 @@ from pipelines.cli import main
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = [ROOT / folder / "README.md" for folder in ("apps", "clusters", "infrastructure")]
-PAGES = [ROOT / "README.md", *FOLDERS, *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "CHANGELOG")),
+    *FOLDERS,
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 COMMAND = re.compile(r"^(?:\$ )?(mlops [^#|`]*)", re.MULTILINE)
 INLINE = re.compile(r"`(mlops [^`]+)`")
 TARGET = re.compile(r"\bmake ([a-z][a-z0-9-]*)\b(?=[^\n]*(?:#|`|$))")
