@@ -6,7 +6,7 @@ MLOPS  := $(BIN)/mlops
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status cluster cluster-down test test-fast e2e lint format lock docs docs-serve bench plan plan-snapshots test-pulumi clean
+.PHONY: help install demo up down status cluster cluster-down test pytest test-fast e2e lint format lock docs docs-serve bench plan plan-snapshots test-pulumi clean
 
 help: ## List these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,12 +34,14 @@ cluster: ## A Kubernetes cluster on this machine that Flux keeps as this working
 cluster-down: ## Remove that cluster and its registry
 	@.ci/cluster down
 
-test: install ## Run all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not cluster"
-	@$(MAKE) --no-print-directory test-pulumi
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal -q
+test: pytest test-pulumi ## Run all tests that need no cluster (COVERAGE=1 measures branches and holds them to the floor)
+
+pytest: install
+	@$(PYTEST) -m "not cluster" $(if $(COVERAGE),--cov --cov-report=term:skip-covered) $(TESTS)
 
 test-fast: install ## Run the tests that take seconds
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -m "not slow and not e2e and not cluster"
+	@$(PYTEST) -m "not slow and not e2e and not cluster" $(TESTS)
 
 e2e: install ## Roll models out on a real cluster: a kit's in ../shared/testcluster, or MLOPS_E2E_KUBECONFIG's
 	@$(BIN)/python -m pytest -q -x -s -m cluster $(or $(E2E),tests/e2e)
