@@ -6,7 +6,7 @@ MLOPS  := $(BIN)/mlops
 export VENV PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status cluster cluster-down test pytest test-fast e2e lint format lock docs docs-serve bench plan plan-snapshots test-pulumi clean
+.PHONY: help install demo up down status cluster cluster-down test pytest test-fast e2e lint format lock docs docs-serve mutants bench plan plan-snapshots test-pulumi clean
 
 help: ## List these targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1mmake %-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,10 @@ docs: install ## Build the documentation's site into build/site; a broken link f
 
 docs-serve: install ## Show the documentation's site while you write, at http://127.0.0.1:8000
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --strict
+
+mutants: install ## Put small faults into gate, metrics, releases and triggers, and list those that no test notices (an hour)
+	@$(BIN)/mutmut run --max-children 2 $(MUTANTS)
+	@$(BIN)/mutmut results
 
 bench: install ## Measure serving, rollouts and the framework's own cost, each against its baseline
 	@for name in serving rollout steps recording images drift monitor page; do $(BIN)/python -m tests.bench.bench_$$name || exit 1; done
