@@ -23,9 +23,10 @@ from pipelines.predictions.store.store import Store
 from pipelines.release.release import Release
 from pipelines.retraining.queue import TriggerTable
 from pipelines.retraining.triggers import RunOutcome, Trigger
+from pipelines.runs.index import list_runs
 from pipelines.runs.journal import Journal, Record
 from pipelines.runs.request import RunRequest
-from pipelines.runs.run import REQUEST_FILE, RUN, STEPS, Run, list_runs
+from pipelines.runs.run import REQUEST_FILE, RUN, STEPS, Run
 from pipelines.runs.tracking import PUBLISHED_FILE, Published
 from pipelines.usecase import UseCase, load_usecase
 from tests.monitoring_cases import BENTO, NOW, FrameSource, labelled, predictions, reference, sizes, watched

@@ -55,7 +55,7 @@ def down(context: Context) -> None:
 def status(context: Context, as_json: bool) -> None:
     """Show what is released, what runs, and how the last runs ended."""
     from pipelines.embedded.platform import status as platform_status
-    from pipelines.runs.run import list_runs
+    from pipelines.runs.index import list_runs
 
     settings = context.settings
     found = platform_status(settings)
@@ -83,7 +83,7 @@ def demo(context: Context, stop: bool) -> None:
 
 
 def _print_status(settings: Settings, status: Any) -> None:
-    from pipelines.runs.run import list_runs
+    from pipelines.runs.index import list_runs
 
     console = make_console()
     if status.running:

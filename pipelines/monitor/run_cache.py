@@ -1,22 +1,18 @@
-"""The runs of this machine, read again only when they have gone on: the page and the metrics are asked for often."""
+"""The runs of this machine, read again only when they have changed: the page and the metrics are asked for often."""
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import defaultdict
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from pipelines.errors import MlopsError
+from pipelines.runs.index import RUN_ID, UNREADABLE, UnreadableRun, newest_names, one_line
 from pipelines.runs.journal import JOURNAL_FILE
-from pipelines.runs.run import Run, read_run
+from pipelines.runs.run import REQUEST_FILE, Run, read_run
 
-RUN_ID = re.compile(r"(?P<usecase>[a-z0-9-]+)-[0-9]{8}-[0-9]{6}-[0-9a-f]+")
 SHOWN = 20
 
-Version = tuple[int, int]
+Version = tuple[int, int, int]
 
 
 class KnownRuns:
@@ -27,7 +23,7 @@ class KnownRuns:
         self._guard = threading.Lock()
         self._listed_at: int | None = None
         self._names: dict[str, list[str]] = {}
-        self._read: dict[str, tuple[Version, Run]] = {}
+        self._read: dict[str, tuple[Version, Run | UnreadableRun]] = {}
 
     def __call__(self, usecase: str) -> list[Run]:
         """The newest first."""
@@ -42,38 +38,60 @@ class KnownRuns:
             run = self._run(run_id)
         return run.steps if run else {}
 
+    @property
+    def unreadable(self) -> list[UnreadableRun]:
+        """The folders that were skipped so far, and why."""
+        with self._guard:
+            return [known for _, known in self._read.values() if isinstance(known, UnreadableRun)]
+
     def _list(self) -> None:
-        """Run ids say their use case and their time."""
+        """Run ids name their use case and their time."""
         try:
             changed = self.folder.stat().st_mtime_ns
         except OSError:
-            self._names, self._listed_at = {}, None
+            self._names, self._listed_at, self._read = {}, None, {}
             return
         if changed == self._listed_at:
             return
         names: dict[str, list[str]] = defaultdict(list)
-        for path in sorted(self.folder.iterdir(), reverse=True):
-            if match := RUN_ID.fullmatch(path.name):
-                names[match["usecase"]].append(path.name)
+        listed = newest_names(self.folder)
+        for name in listed:
+            if match := RUN_ID.fullmatch(name):
+                names[match["usecase"]].append(name)
+        there = set(listed)
         self._names, self._listed_at = names, changed
-        self._read = {name: kept for name, kept in self._read.items() if (self.folder / name).exists()}
+        self._read = {name: kept for name, kept in self._read.items() if name in there}
 
     def _run(self, name: str) -> Run | None:
-        """None for a folder that is no run, or not yet one."""
-        try:
-            version = self._version(name)
-            known = self._read.get(name)
-            if known and known[0] == version and known[1].outcome != "running":  # its process may have died
-                return known[1]
-            run = read_run(self.folder / name)
-        except (OSError, MlopsError, ValidationError):
+        """None for a folder that is no run, or not yet one, or cannot be read."""
+        version = self._version(name)
+        if version is None:
+            self._read.pop(name, None)
             return None
-        self._read[name] = version, run
-        return run
+        known = self._read.get(name)
+        if known is None or known[0] != version or _may_change(known[1]):
+            known = self._read[name] = version, self._look(name)
+        return known[1] if isinstance(known[1], Run) else None
 
-    def _version(self, name: str) -> Version:
-        journal = self.folder / name / JOURNAL_FILE
-        if not journal.exists():
-            return 0, 0
-        stat = journal.stat()
-        return stat.st_mtime_ns, stat.st_size
+    def _look(self, name: str) -> Run | UnreadableRun:
+        try:
+            return read_run(self.folder / name)
+        except UNREADABLE as error:
+            return UnreadableRun(name, one_line(error))
+
+    def _version(self, name: str) -> Version | None:
+        """Of what a run is read from; None without a request."""
+        try:
+            requested = (self.folder / name / REQUEST_FILE).stat().st_mtime_ns
+        except OSError:
+            return None
+        try:
+            stat = (self.folder / name / JOURNAL_FILE).stat()
+        except OSError:
+            return requested, 0, 0
+        return requested, stat.st_mtime_ns, stat.st_size
+
+
+def _may_change(known: Run | UnreadableRun) -> bool:
+    """A process may have died, and no file says so."""
+    return isinstance(known, Run) and known.outcome == "running"

@@ -11,7 +11,8 @@ from pipelines.documents import Document
 from pipelines.errors import MlopsError
 from pipelines.release.release import RELEASE_PATH, Release
 from pipelines.release.releases import Deployment, Releases, open_releases
-from pipelines.runs.run import Run, list_runs
+from pipelines.runs.index import list_runs
+from pipelines.runs.run import Run
 from pipelines.runs.tracking import PUBLISHED_FILE, Published
 from pipelines.settings import Settings
 from pipelines.usecase import usecase_names

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipelines.retraining.triggers import RunOutcome, TriggerRecord
+from pipelines.runs.index import list_runs
 from pipelines.runs.replay import replay_day
-from pipelines.runs.run import Run, RunNotFound, is_locked, list_runs, lock_path, read_run
+from pipelines.runs.run import Run, RunNotFound, is_locked, lock_path, read_run
 from pipelines.settings import Settings
 
 POLL_SECONDS = 0.2

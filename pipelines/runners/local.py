@@ -15,10 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.errors import MlopsError
-from pipelines.runs.journal import Journal, Record
+from pipelines.runs.index import open_run
+from pipelines.runs.journal import Journal, JournalTail, Record
+from pipelines.runs.publisher import Publisher
 from pipelines.runs.request import RunRequest
-from pipelines.runs.run import LOG_FILE, REMOTE_FILE, REQUEST_FILE, RUN, Run, is_locked, lock_path, read_run
-from pipelines.runs.tracking import TrackingUnavailable, has_unpublished, publish
+from pipelines.runs.run import LOG_FILE, PID_FILE, REQUEST_FILE, RUN, Run, is_locked, lock_path, read_run
 from pipelines.settings import Settings
 
 POLL_SECONDS = 0.1
@@ -41,9 +42,10 @@ def run(settings: Settings, request: RunRequest, on_record: OnRecord) -> Run:
     """
     folder = settings.runs / request.run_id
     require_free(settings, request.usecase)
-    folder.mkdir(parents=True, exist_ok=True)
-    request.write(folder / REQUEST_FILE)
-    publisher = _Publisher(settings)
+    open_run(settings.runs, request)
+    following = JournalTail(folder)
+    following.read()
+    publisher = Publisher(settings)
     publisher.start()
     with (folder / LOG_FILE).open("ab") as log:
         child = subprocess.Popen(
@@ -55,7 +57,7 @@ def run(settings: Settings, request: RunRequest, on_record: OnRecord) -> Run:
             start_new_session=True,
         )
         try:
-            _follow(child, Journal(folder), on_record)
+            _follow(child, following, on_record)
         except BaseException:
             _stop(child)
             _close(folder, "KILLED")
@@ -97,12 +99,10 @@ def _environment(settings: Settings, request: RunRequest) -> dict[str, str]:
     }
 
 
-def _follow(child: "subprocess.Popen[bytes]", journal: Journal, on_record: OnRecord) -> None:
-    seen = len(journal.records())
+def _follow(child: "subprocess.Popen[bytes]", journal: JournalTail, on_record: OnRecord) -> None:
     while True:
         ended = child.poll() is not None
-        for record in journal.records(seen):
-            seen += 1
+        for record in journal.read():
             on_record(record)
         if ended:
             return
@@ -124,42 +124,6 @@ def _last_step(folder: Path) -> str:
     return records[-1].step if records else "none"
 
 
-class _Publisher(threading.Thread):
-    """Publishes what journals hold, of earlier runs too, while the pipeline works on another core."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(daemon=True)
-        self.settings = settings
-        self.ended = threading.Event()
-        self.problem: str | None = None
-
-    def run(self) -> None:
-        while not self.ended.wait(1.0):
-            self._publish_all()
-            if self.problem:
-                return
-
-    def finish(self) -> None:
-        self.ended.set()
-        self.join()
-        self._publish_all()
-        if self.problem:
-            print(f"warning: {self.problem}", file=sys.stderr)
-
-    def _publish_all(self) -> None:
-        for request_file in sorted(self.settings.runs.glob(f"*/{REQUEST_FILE}")):
-            folder = request_file.parent
-            if (folder / REMOTE_FILE).exists() or not has_unpublished(folder):
-                continue
-            usecase = RunRequest.read(request_file).usecase
-            try:
-                publish(folder, usecase, self.settings.tracking_uri, self.settings.home / "artifacts")
-                self.problem = None
-            except TrackingUnavailable as error:
-                self.problem = error.message
-                return
-
-
 def _execute(folder: Path) -> int:
     """The child: run the pipeline in `folder` under the use case's lock."""
     from filelock import FileLock, Timeout
@@ -168,7 +132,7 @@ def _execute(folder: Path) -> int:
     from pipelines.pipeline.graph import train_and_release
 
     request = RunRequest.read(folder / REQUEST_FILE)
-    (folder / "pid").write_text(str(os.getpid()))
+    (folder / PID_FILE).write_text(str(os.getpid()))
     _die_with_parent()
     lock = FileLock(lock_path(folder.parent, request.usecase), timeout=0)
     try:

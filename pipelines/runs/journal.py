@@ -1,14 +1,12 @@
 """The journal of a run: a file of JSON lines, appended to by each step."""
 
+import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pipelines.documents import Document
-
-if TYPE_CHECKING:
-    pass
-
 
 JOURNAL_FILE = "journal.jsonl"
 
@@ -37,21 +35,51 @@ class Journal:
         self.path = folder / JOURNAL_FILE
 
     def append(self, record: Record) -> None:
+        """Add a record. A line that a crash cut off is removed first: it would swallow this one."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(record.model_dump_json(exclude_defaults=True) + "\n")
+        with self.path.open("a+b", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            _remove_torn_line(file.fileno())
+            file.write((record.model_dump_json(exclude_defaults=True) + "\n").encode())
 
     def records(self, start: int = 0) -> list[Record]:
         """All complete records from the `start`-th on; a line cut off by a crash is left out."""
-        return list(self._records())[start:]
+        return [record for record, _ in self.entries()][start:]
 
-    def last(self, step: str, event: str = "finished") -> Record | None:
-        found = [record for record in self._records() if record.step == step and record.event == event]
-        return found[-1] if found else None
-
-    def _records(self) -> Iterator[Record]:
+    def entries(self, offset: int = 0) -> Iterator[tuple[Record, int]]:
+        """The complete records from the byte `offset` on, each with the offset of what follows it."""
         if not self.path.exists():
             return
-        for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):
-                yield Record.model_validate_json(line)
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                offset += len(line)
+                yield Record.model_validate_json(line), offset
+
+    def last(self, step: str, event: str = "finished") -> Record | None:
+        found = [record for record in self.records() if record.step == step and record.event == event]
+        return found[-1] if found else None
+
+
+class JournalTail:
+    """Follows a journal as it grows: each `read` gives the records that were not there at the one before."""
+
+    def __init__(self, folder: Path) -> None:
+        self._journal = Journal(folder)
+        self._offset = 0
+
+    def read(self) -> list[Record]:
+        found = list(self._journal.entries(self._offset))
+        if found:
+            self._offset = found[-1][1]
+        return [record for record, _ in found]
+
+
+def _remove_torn_line(file: int) -> None:
+    size = os.fstat(file).st_size
+    if not size or os.pread(file, 1, size - 1) == b"\n":
+        return
+    whole = os.pread(file, size, 0)
+    os.ftruncate(file, whole.rfind(b"\n") + 1)

@@ -18,6 +18,7 @@ from pipelines.runs.request import RunRequest
 REQUEST_FILE = "request.json"
 LOG_FILE = "log.txt"
 REMOTE_FILE = "remote.json"
+PID_FILE = "pid"
 RUN = "run"
 STEPS = ("snapshot", "validate", "train", "evaluate", "gate", "register", "package", "release")
 
@@ -73,16 +74,6 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def list_runs(runs: Path, usecase: str | None = None, limit: int = 20) -> list[Run]:
-    """The newest runs first."""
-    if not runs.is_dir():
-        return []
-    folders = [folder for folder in runs.iterdir() if (folder / REQUEST_FILE).is_file()]
-    newest = sorted(folders, key=lambda folder: (folder / REQUEST_FILE).stat().st_mtime, reverse=True)
-    found = (read_run(folder) for folder in newest)
-    return [run for run in found if usecase in (None, run.request.usecase)][:limit]
-
-
 def lock_path(runs: Path, usecase: str) -> Path:
     """Held while a run of the use case is under way: at most one at a time."""
     return runs / f".{usecase}.lock"
@@ -135,15 +126,16 @@ def _outcome(folder: Path, records: list[Record], finished: dict[str, Record], f
         return "failed"
     if (folder / REMOTE_FILE).is_file():  # it goes on, whether anybody here follows it or not
         return "interrupted" if records and (records[-1].step, records[-1].event) == (RUN, "run") else "running"
-    owner = _owner(folder)
-    return "running" if owner and _is_alive(owner) else "interrupted"
+    return "running" if is_worked_on(folder) else "interrupted"
 
 
-def _owner(folder: Path) -> int | None:
+def is_worked_on(folder: Path) -> bool:
+    """Whether the process that runs it, or is about to, is alive."""
     try:
-        return int((folder / "pid").read_text())
+        owner = int((folder / PID_FILE).read_text())
     except (OSError, ValueError):
-        return None
+        return False
+    return _is_alive(owner)
 
 
 def _is_alive(pid: int) -> bool:

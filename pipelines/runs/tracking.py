@@ -6,7 +6,9 @@ MLflow costs seconds, and a tracking server that is away must not stop a trainin
 whoever publishes next goes on where the last one stopped.
 """
 
+import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +29,14 @@ class TrackingUnavailable(MlopsError):
 
 
 class Published(Document):
-    """How far a journal has reached MLflow, and as which MLflow run."""
+    """How far a journal has reached MLflow, and as which MLflow run.
+
+    `offset`: the bytes of the journal that those records are; 0 where an earlier version published them.
+    """
 
     mlflow_run: str
     records: int
+    offset: int = 0
 
 
 def publish(folder: Path, usecase: str, tracking_uri: str, artifacts: Path, inside: str | None = None) -> str:
@@ -64,9 +70,9 @@ def _publish(folder: Path, usecase: str, tracking_uri: str, artifacts: Path, ins
         )
         state = Published(mlflow_run=run, records=0)
         state.write(state_file)
-    for record in Journal(folder).records(state.records):
+    for record, offset in _unpublished(Journal(folder), state):
         _log(client, state.mlflow_run, record)
-        state = Published(mlflow_run=state.mlflow_run, records=state.records + 1)
+        state = Published(mlflow_run=state.mlflow_run, records=state.records + 1, offset=offset)
         state.write(state_file)
     return state.mlflow_run
 
@@ -152,5 +158,12 @@ def has_unpublished(folder: Path) -> bool:
     if not journal.path.exists():
         return False
     state_file = folder / PUBLISHED_FILE
-    published = Published.read(state_file).records if state_file.exists() else 0
-    return len(journal.records()) > published
+    state = Published.read(state_file) if state_file.exists() else Published(mlflow_run="", records=0)
+    return any(True for _ in _unpublished(journal, state))
+
+
+def _unpublished(journal: Journal, state: Published) -> Iterator[tuple[Record, int]]:
+    """The records after the published ones, each with the offset of what follows it."""
+    if state.offset or not state.records:
+        return journal.entries(state.offset)
+    return itertools.islice(journal.entries(), state.records, None)

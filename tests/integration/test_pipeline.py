@@ -13,8 +13,9 @@ from pipelines.registry.mlflow import aliases
 from pipelines.release.releases import open_releases
 from pipelines.runners import local
 from pipelines.runners.local import RunInProgress
+from pipelines.runs.index import list_runs
 from pipelines.runs.journal import Journal
-from pipelines.runs.run import REQUEST_FILE, STEPS, list_runs, read_run
+from pipelines.runs.run import REQUEST_FILE, STEPS, read_run
 from pipelines.runs.tracking import mlflow_client
 from tests.pipeline_cases import MODEL_PY, NAME, Lab, git
 
