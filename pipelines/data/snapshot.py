@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from pipelines.data.columns import as_number, as_tensor, as_text, as_utc_time, is_nested, plain
 from pipelines.data.parquet import decode, encode
 from pipelines.data.sources.files import open_filesystem
-from pipelines.data.sources.load import load_table
+from pipelines.data.sources.load import honours_as_of, load_table
 from pipelines.documents import Document
 from pipelines.errors import MlopsError
-from pipelines.usecase.model import CategoryFeature, Data, NumberFeature, SqlSource, TensorFeature, UseCase
+from pipelines.usecase.model import CategoryFeature, Data, NumberFeature, TensorFeature, UseCase
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,7 +77,7 @@ def take_snapshot(usecase: UseCase, folder: Path, store: str, as_of: datetime | 
         uri=_keep(content, sha256, usecase.name, store),
         rows=table.num_rows,
         columns=table.column_names,
-        as_of=as_of.isoformat() if as_of and _honours_as_of(usecase.data) else None,
+        as_of=as_of.isoformat() if as_of and honours_as_of(usecase.data, folder) else None,
     )
 
 
@@ -209,16 +209,6 @@ def _is_whole(fs: Any, path: str, content: bytes) -> bool:
     if not fs.exists(path) or fs.size(path) != len(content):
         return False
     return bool(fs.cat_file(path) == content)
-
-
-def _honours_as_of(data: Data) -> bool:
-    if data.time:
-        return True
-    if isinstance(data.source, SqlSource):
-        from pipelines.data.sources.sql import takes_as_of
-
-        return takes_as_of(data.source)
-    return False
 
 
 def _utc(time: datetime | None) -> datetime | None:

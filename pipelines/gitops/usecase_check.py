@@ -6,12 +6,12 @@ The data is not looked at: loading it may take minutes, and a run holds it to us
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.data.sources.load import open_source
 from pipelines.errors import MlopsError
 from pipelines.settings import ENVIRONMENTS
 from pipelines.usecase.code import load_function
 from pipelines.usecase.document import UsecaseInvalid
 from pipelines.usecase.load import load_usecase
-from pipelines.usecase.model import PythonSource
 
 
 def told_valid(names: Sequence[str]) -> str:
@@ -34,12 +34,13 @@ def check_usecase(root: Path, name: str) -> list[str]:
             problems += [problem for problem in error.problems if problem not in problems]
     if usecase is None:
         return problems
-    entries = [usecase.training.train]
-    if isinstance(usecase.data.source, PythonSource):
-        entries.append(usecase.data.source.load)
-    for entry in entries:
+    folder = root / "apps" / name
+    for look in (
+        lambda: load_function(folder, usecase.training.train),
+        lambda: open_source(usecase.data.source, folder).check(),
+    ):
         try:
-            load_function(root / "apps" / name, entry)
+            look()
         except MlopsError as error:
             problems.append(f"apps/{name}/usecase.yaml: {error.message}")
     return problems

@@ -13,8 +13,7 @@ from pipelines.runs.remote import read_remote
 from pipelines.runs.request import Runner, RunRequest
 from pipelines.runs.run import Run, read_run
 from pipelines.settings import Settings
-from pipelines.usecase import UseCase, load_usecase
-from pipelines.usecase.model import SqlSource
+from pipelines.usecase import load_usecase
 
 if TYPE_CHECKING:
     from pipelines.runs.remote import Remote
@@ -107,10 +106,11 @@ def _stop_there_too() -> bool:
 
 def require_startable(settings: Settings, request: RunRequest, runner: Runner = "local") -> None:
     """Refuse a request that this use case cannot fulfil, and a second run beside one that is under way."""
+    from pipelines.data.sources.load import honours_as_of
     from pipelines.runners.local import require_free
 
     usecase = load_usecase(settings.root, request.usecase, request.environment)
-    if request.as_of and not _knows_time(usecase):
+    if request.as_of and not honours_as_of(usecase.data, settings.root / "apps" / usecase.name):
         raise AsOfWithoutTime(
             f"{usecase.name} cannot be trained as of a date: its usecase.yaml has no data.time",
             hint="name the column with each row's time as data.time, or use :as_of in the query of an SQL source",
@@ -158,13 +158,6 @@ def resume_request(settings: Settings, run_id: str, usecase: str, code: str, run
             hint=f"a release must name the code it came from; {again}",
         )
     return request
-
-
-def _knows_time(usecase: UseCase) -> bool:
-    from pipelines.data.sources.sql import takes_as_of
-
-    source = usecase.data.source
-    return usecase.data.time is not None or (isinstance(source, SqlSource) and takes_as_of(source))
 
 
 def _require_writable(home: Path) -> None:

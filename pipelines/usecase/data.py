@@ -1,13 +1,13 @@
 """`data`: where the rows come from, what each column is, how they are split and what they must fulfil."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from pipelines.usecase.durations import Duration, PositiveDuration
+from pipelines.usecase.sources import AnySource
 from pipelines.usecase.strict import (
     ClassName,
-    EntryPoint,
     Misfit,
     Strict,
     Words,
@@ -15,55 +15,6 @@ from pipelines.usecase.strict import (
     require_distinct,
     require_order,
 )
-
-# --- where the rows come from -------------------------------------------------------------------------------
-
-
-class PythonSource(Strict):
-    """A function of the use case's own code.
-
-    It takes no argument and gives an Arrow or pandas table, or a dict of arrays.
-    """
-
-    type: Literal["python"] = Field(description="The rows come from a function.")
-    load: EntryPoint = Field(description="The file and its function.", examples=["model.py:load"])
-
-
-class FileSource(Strict):
-    """Files at any fsspec URL: on disk, in S3, Google or Azure storage, over HTTP."""
-
-    type: Literal["file"] = Field(description="The rows come from files.")
-    url: Words = Field(
-        description="One file, or many by `*`, read in name order. A relative path starts at the use case's folder.",
-        examples=["s3://bucket/flights/*.parquet", "data/flights.csv"],
-    )
-    format: Literal["csv", "parquet", "json"] | None = Field(
-        default=None,
-        description="Read off the file's ending where it is left out; json means one object a line.",
-        examples=["parquet"],
-    )
-    options: dict[str, Any] = Field(
-        default={},
-        description="Passed to fsspec.",
-        examples=[{"anon": True}, {"endpoint_url": "http://seaweedfs:8333"}],
-    )
-
-
-class SqlSource(Strict):
-    """A query against any SQLAlchemy URL."""
-
-    type: Literal["sql"] = Field(description="The rows come from a database.")
-    url: Words = Field(
-        description="`${NAME}` is read from the environment: no secret belongs in Git.",
-        examples=["${FLIGHTS_URL}"],
-    )
-    query: Words = Field(
-        description="`:as_of` in it is bound to the run's date.",
-        examples=["SELECT * FROM flights WHERE departed < :as_of"],
-    )
-
-
-Source = Annotated[PythonSource | FileSource | SqlSource, Field(discriminator="type")]
 
 # --- what the model is shown --------------------------------------------------------------------------------
 
@@ -207,7 +158,7 @@ class Data(Strict):
         }
     )
 
-    source: Source = Field(description="Where the rows come from: `python`, `file` or `sql`.")
+    source: AnySource = Field(description="Where the rows come from: `python`, `file` or `sql`.")
     target: Words = Field(description="The column to predict.", examples=["late"])
     classes: list[ClassName] | None = Field(
         default=None,

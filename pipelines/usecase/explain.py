@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from pipelines.usecase.document import KIND_KEYS, KeyPath
-from pipelines.usecase.json_schema import json_schema
+from pipelines.usecase.json_schema import PLUGGABLE, json_schema_with_plugins
 from pipelines.usecase.strict import FORMS, Misfit, did_you_mean
 
 WANTED = {
@@ -166,9 +166,13 @@ def _such_as(node: dict[str, Any]) -> str:
 # --- the schema, walked as the file is ----------------------------------------------------------------------
 
 
-@functools.cache
 def _schema() -> dict[str, Any]:
-    return json_schema()
+    return _schema_with(tuple(model for union in PLUGGABLE for model in union.loaded_plugins()))
+
+
+@functools.cache
+def _schema_with(_plugins: tuple[type, ...]) -> dict[str, Any]:
+    return json_schema_with_plugins()
 
 
 def _locate(location: tuple[int | str, ...]) -> tuple[KeyPath, dict[str, Any]]:

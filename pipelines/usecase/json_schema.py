@@ -7,6 +7,10 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from pipelines.usecase.durations import format_duration
 from pipelines.usecase.model import UseCase
+from pipelines.usecase.pluggable import Pluggable, with_plugins
+from pipelines.usecase.sources import SOURCES
+
+PLUGGABLE: tuple[Pluggable, ...] = (SOURCES,)
 
 
 class _AsWritten(GenerateJsonSchema):
@@ -23,3 +27,8 @@ def json_schema() -> dict[str, Any]:
     """What an editor can know of a use case; combinations that it cannot say are left to `mlops check`."""
     schema = UseCase.model_json_schema(schema_generator=_AsWritten)
     return {"$schema": _AsWritten.schema_dialect, **schema, "title": "usecase.yaml"}
+
+
+def json_schema_with_plugins() -> dict[str, Any]:
+    """The same, with the sections of the plugins that a use case has named in this process."""
+    return with_plugins(json_schema(), PLUGGABLE, _AsWritten)

@@ -16,14 +16,10 @@ from pipelines.usecase.data import (
     Checks,
     Data,
     Feature,
-    FileSource,
     GivenSplit,
     NumberFeature,
-    PythonSource,
     RandomSplit,
-    Source,
     Split,
-    SqlSource,
     TensorFeature,
     TimeSplit,
     unknown_column,
@@ -31,6 +27,7 @@ from pipelines.usecase.data import (
 from pipelines.usecase.evaluation import Evaluation, Gate
 from pipelines.usecase.operation import Drift, Monitoring, Quality, Retrain, Serving
 from pipelines.usecase.pipeline import Pipeline, require_own_names
+from pipelines.usecase.sources import FileSource, PythonSource, SourceSettings, SqlSource
 from pipelines.usecase.strict import NAME_PATTERN, EntryPoint, Misfit, Param, Strict, Words, did_you_mean
 
 __all__ = [
@@ -54,7 +51,7 @@ __all__ = [
     "Retrain",
     "Risk",
     "Serving",
-    "Source",
+    "SourceSettings",
     "Split",
     "SqlSource",
     "TensorFeature",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from pipelines.data.arrow import concatenate, values_to_arrow
 from pipelines.data.sources.secrets import fill_variables, hide_secrets
+from pipelines.data.sources.source import Source, hash_facts
 from pipelines.errors import MlopsError
-from pipelines.usecase.model import FileSource
+from pipelines.usecase.sources import FileSource
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 FORMATS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+STAMPS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified", "updated")
 
 
 class FilesystemMissing(MlopsError):
@@ -31,30 +34,42 @@ class FileUnreadable(MlopsError):
     """A file cannot be opened, or does not hold what its format says."""
 
 
-def read_files(source: FileSource, folder: Path) -> pa.Table:
-    """Every matching file in name order, one after the other; a relative path starts at `folder`.
+class Files(Source[FileSource]):
+    """Every matching file in name order, one after the other; a column that some files lack is missing in their rows.
 
-    A column that some files lack is missing in their rows. Raises FilesystemMissing, FilesNotFound,
-    FileUnreadable, VariableMissing.
+    Each method raises FilesystemMissing, FilesNotFound, FileUnreadable and VariableMissing.
     """
-    url = fill_variables(source.url, "data.source.url")
-    options = _fill_options(source.options)
-    fs, path = open_filesystem(url, folder, options)
-    paths = _matching(fs, path, source.url)
-    return concatenate([_read(fs, one, source) for one in paths])
 
+    settings = FileSource
 
-def list_files(source: FileSource, folder: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The matching files with what the store says of each, without opening them. Raises as `read_files` does."""
-    url = fill_variables(source.url, "data.source.url")
-    fs, path = open_filesystem(url, folder, _fill_options(source.options))
-    fs.invalidate_cache()
-    names = _matching(fs, path, source.url)
-    try:
-        return [(name, fs.info(name)) for name in names]
-    except Exception as error:
-        message = f"data.source.url: {source.url} cannot be listed: {type(error).__name__}: {error}"
-        raise FileUnreadable(hide_secrets(message, source.url)) from error
+    def read(self, as_of: datetime | None) -> pa.Table:  # noqa: ARG002 - files are what they are now
+        """All rows of all files."""
+        fs, path = self._open()
+        return concatenate([_read(fs, one, self.section) for one in _matching(fs, path, self.section.url)])
+
+    def fingerprint(self, time: str | None) -> str:  # noqa: ARG002
+        """Of the names, sizes and times (or ETags) of the files; none is opened."""
+        facts = []
+        for name, known in self._list():
+            stamp = next((str(known[key]) for key in STAMPS if known.get(key) is not None), "")
+            facts.append([name, known.get("size"), stamp])
+        return hash_facts(facts)
+
+    def _list(self) -> list[tuple[str, dict[str, Any]]]:
+        """The matching files with what the store says of each."""
+        url = self.section.url
+        fs, path = self._open()
+        fs.invalidate_cache()
+        names = _matching(fs, path, url)
+        try:
+            return [(name, fs.info(name)) for name in names]
+        except Exception as error:
+            message = f"data.source.url: {url} cannot be listed: {type(error).__name__}: {error}"
+            raise FileUnreadable(hide_secrets(message, url)) from error
+
+    def _open(self) -> tuple[Any, str]:
+        url = fill_variables(self.section.url, "data.source.url")
+        return open_filesystem(url, self.folder, _fill_options(self.section.options))
 
 
 def open_filesystem(url: str, folder: Path, options: dict[str, Any] | None = None) -> tuple[Any, str]:

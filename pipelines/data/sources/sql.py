@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipelines.data.arrow import concatenate, values_to_arrow
 from pipelines.data.sources.secrets import fill_variables, hide_secrets
+from pipelines.data.sources.source import Source, hash_facts
 from pipelines.errors import MlopsError
-from pipelines.usecase.model import SqlSource
+from pipelines.usecase.sources import SqlSource
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 Read = TypeVar("Read")
 ROWS_AT_A_TIME = 50_000
+AS_OF = "as_of"
 SECRET_WORDS = ("pass", "pwd", "secret", "token", "key")
 
 
@@ -29,23 +32,36 @@ class QueryFailed(MlopsError):
     """The database cannot be reached, or refuses the query. The message never shows the URL's secrets."""
 
 
-def run_query(source: SqlSource, folder: Path, as_of: datetime | None) -> pa.Table:
-    """The query's rows, streamed in chunks into Arrow. `:as_of` is bound to `as_of`, or to now, in UTC.
+class Query(Source[SqlSource]):
+    """A query's rows. A SQLite file with a relative path is looked for from the use case's folder.
 
-    A SQLite file with a relative path is looked for from `folder`. Raises VariableMissing, DriverMissing, QueryFailed.
+    Each method raises VariableMissing, DriverMissing and QueryFailed.
     """
-    return _execute(source, folder, _statement(source, as_of), _collect)
 
+    settings = SqlSource
 
-def summarize_query(source: SqlSource, folder: Path, time: str | None) -> tuple[Any, ...]:
-    """How many rows the query gives, and the newest `time` among them, counted by the database. Raises the same."""
-    import sqlalchemy
+    def read(self, as_of: datetime | None) -> pa.Table:
+        """All rows, streamed in chunks into Arrow. `:as_of` is bound to `as_of`, or to now, in UTC."""
+        return _execute(self.section, self.folder, _statement(self.section, as_of), _collect)
 
-    names: list[Any] = [sqlalchemy.column(time)] if time else [sqlalchemy.literal_column("1").label("one")]
-    rows = _statement(source, None).columns(*names).subquery("data")
-    asked = [sqlalchemy.func.count(), *([sqlalchemy.func.max(rows.c[time])] if time else [])]
-    statement = sqlalchemy.select(*asked).select_from(rows)
-    return _execute(source, folder, statement, lambda result: tuple(result.one()))
+    def fingerprint(self, time: str | None) -> str:
+        """Of the number of rows and the newest `time` among them, counted by the database."""
+        import sqlalchemy
+
+        names: list[Any] = [sqlalchemy.column(time)] if time else [sqlalchemy.literal_column("1").label("one")]
+        rows = _statement(self.section, None).columns(*names).subquery("data")
+        asked = [sqlalchemy.func.count(), *([sqlalchemy.func.max(rows.c[time])] if time else [])]
+        statement = sqlalchemy.select(*asked).select_from(rows)
+        return hash_facts(_execute(self.section, self.folder, statement, lambda result: [str(v) for v in result.one()]))
+
+    def takes_as_of(self) -> bool:
+        """Whether the query asks for `:as_of`."""
+        return AS_OF in _parameters(self.section)
+
+    def check(self) -> None:
+        """The query has no parameter but `:as_of`; looked at where SQLAlchemy is installed."""
+        if find_spec("sqlalchemy"):
+            _require_known_parameters(self.section)
 
 
 def _execute(source: SqlSource, folder: Path, statement: Any, read: Callable[[Any], Read]) -> Read:
@@ -74,11 +90,6 @@ def _execute(source: SqlSource, folder: Path, statement: Any, read: Callable[[An
         engine.dispose()
 
 
-def takes_as_of(source: SqlSource) -> bool:
-    """Whether the query asks for the run's date."""
-    return "as_of" in _parameters(source)
-
-
 def _url(source: SqlSource, folder: Path) -> sqlalchemy.URL:
     import sqlalchemy
 
@@ -101,18 +112,22 @@ def _url(source: SqlSource, folder: Path) -> sqlalchemy.URL:
 def _statement(source: SqlSource, as_of: datetime | None) -> Any:
     import sqlalchemy
 
-    unknown = sorted(_parameters(source) - {"as_of"})
-    if unknown:
-        raise QueryFailed(
-            f"data.source.query asks for :{unknown[0]}; the only parameter there is, is :as_of",
-            hint=r"write \: for a colon that starts no parameter",
-        )
+    _require_known_parameters(source)
     statement = sqlalchemy.text(source.query)
-    if not takes_as_of(source):
+    if AS_OF not in _parameters(source):
         return statement
     value = (as_of or datetime.now(UTC)).astimezone(UTC)
     kind = sqlalchemy.DateTime(timezone=True)
-    return statement.bindparams(sqlalchemy.bindparam("as_of", value, type_=kind))
+    return statement.bindparams(sqlalchemy.bindparam(AS_OF, value, type_=kind))
+
+
+def _require_known_parameters(source: SqlSource) -> None:
+    unknown = sorted(_parameters(source) - {AS_OF})
+    if unknown:
+        raise QueryFailed(
+            f"data.source.query asks for :{unknown[0]}; the only parameter there is, is :{AS_OF}",
+            hint=r"write \: for a colon that starts no parameter",
+        )
 
 
 def _parameters(source: SqlSource) -> set[str]:
