@@ -1,8 +1,10 @@
 """What every verb is given: where the checkout and the state are."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipelines.settings import Settings
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
 
 
 class Context:
@@ -12,5 +14,7 @@ class Context:
         self._root, self._home = root, home
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> "Settings":
+        from pipelines.settings import Settings
+
         return Settings.load(root=self._root, home=self._home)

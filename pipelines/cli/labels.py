@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from pipelines.cli.context import Context
+from pipelines.cli.json_output import json_option, print_document
 from pipelines.console import make_console
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def labels() -> None:
 @click.option(
     "--by", type=click.Choice(["id", "join-key"]), default="id", show_default=True, help="What a row is known by."
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @click.pass_obj
 def import_(context: Context, file: Path, usecase: str | None, by: Literal["id", "join-key"], as_json: bool) -> None:
     """Tell the store true values from FILE: CSV, Parquet or JSON lines. It may be run again.
@@ -40,7 +41,7 @@ def import_(context: Context, file: Path, usecase: str | None, by: Literal["id",
         raise click.UsageError("--by join-key needs --usecase: keys are a use case's own")
     report = import_labels(context.settings, file, by, usecase)
     if as_json:
-        click.echo(report.model_dump_json(indent=2))
+        print_document(1, report)
     else:
         _tell(report)
     sys.exit(1 if report.invalid or report.contradicting else 0)

@@ -1,18 +1,18 @@
 """Verbs about the embedded platform: up, down, status, demo."""
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pipelines.cli.context import Context
-from pipelines.console import Timeline, make_console, table
-from pipelines.settings import Settings
+from pipelines.cli.json_output import json_option
 
 if TYPE_CHECKING:
+    from pipelines.embedded.status import PlatformStatus
     from pipelines.retraining.triggers import TriggerRecord
+    from pipelines.settings import Settings
 
-REQUESTS_SHOWN = 5
+REQUESTS_SHOWN, RUNS_SHOWN = 5, 8
 
 
 @click.command()
@@ -43,6 +43,7 @@ def down(context: Context) -> None:
 
     What is released, trained and logged stays, and is served again by the next `mlops up`.
     """
+    from pipelines.console import make_console
     from pipelines.embedded.platform import down as stop_platform
 
     was_up = stop_platform(context.settings)
@@ -50,21 +51,27 @@ def down(context: Context) -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @click.pass_obj
 def status(context: Context, as_json: bool) -> None:
     """Show what is released, what runs, and how the last runs ended."""
-    from pipelines.embedded.platform import status as platform_status
-    from pipelines.runs.index import list_runs
+    from pipelines.embedded.status import platform_status
 
     settings = context.settings
     found = platform_status(settings)
-    if as_json:
-        runs = [run.model_dump(mode="json") for run in list_runs(settings.runs)]
-        asked = [record.model_dump(mode="json") for record in _requests(settings)]
-        click.echo(json.dumps({"platform": found.model_dump(mode="json"), "runs": runs, "requests": asked}, indent=2))
+    if not as_json:
+        _print_status(settings, found)
         return
-    _print_status(settings, found)
+    from pipelines.cli.documents import StatusDocument, unreadable_of
+    from pipelines.cli.json_output import print_document
+    from pipelines.runs.index import newest_runs
+
+    listing = newest_runs(settings.runs)
+    requests, problem = _requests(settings)
+    if problem:
+        found = found.model_copy(update={"problems": [*found.problems, problem]})
+    document = StatusDocument(platform=found, runs=listing.runs, unreadable=unreadable_of(listing), requests=requests)
+    print_document(1, document)
 
 
 @click.command()
@@ -75,15 +82,18 @@ def demo(context: Context, stop: bool) -> None:
 
     Has a state folder of its own, and can be run again.
     """
+    from pipelines.console import Timeline, make_console
     from pipelines.demo.story import tell
+    from pipelines.settings import Settings
 
     settings = context.settings
     home = settings.home if settings.home.name == "demo" else settings.home / "demo"
     tell(Settings.load(root=settings.root, home=home), Timeline(make_console()), stop_at_end=stop)
 
 
-def _print_status(settings: Settings, status: Any) -> None:
-    from pipelines.runs.index import list_runs
+def _print_status(settings: "Settings", status: "PlatformStatus") -> None:
+    from pipelines.console import make_console, table
+    from pipelines.runs.index import newest_runs
 
     console = make_console()
     if status.running:
@@ -100,36 +110,35 @@ def _print_status(settings: Settings, status: Any) -> None:
         console.print(f"what models do: {status.monitor}")
     if status.mlflow:
         console.print(f"MLflow at {status.mlflow}")
-    for problem in status.problems:
+    requests, unanswered = _requests(settings)
+    listing = newest_runs(settings.runs, limit=RUNS_SHOWN)
+    skipped = [f"run folder {one.run_id} cannot be read: {one.why}" for one in listing.unreadable]
+    for problem in (*status.problems, *([unanswered] if unanswered else []), *skipped):
         console.print(f"[yellow]problem[/] {problem}")
     runs = [
         [run.request.run_id, run.outcome, f"{run.started:%Y-%m-%d %H:%M}", f"{run.seconds:.0f}", run.request.reason]
-        for run in list_runs(settings.runs, limit=8)
+        for run in listing.runs
     ]
     if runs:
         console.print(table("last runs", ["run", "outcome", "started (UTC)", "seconds", "reason"], runs))
     asked = [
         [record.usecase, record.state, f"{record.requested_at:%Y-%m-%d %H:%M}", record.sentence, _and_then(record)]
-        for record in _requests(settings)
+        for record in requests
     ]
     if asked:
         title = "what asked for runs by itself"
         console.print(table(title, ["use case", "state", "asked (UTC)", "reason", "then"], asked))
 
 
-def _requests(settings: Settings) -> "list[TriggerRecord]":
-    """The newest requests for runs; none where there was never a monitor, or its database is away."""
-    from pipelines.predictions.store.errors import StoreError
-    from pipelines.predictions.store.store import Store
-    from pipelines.retraining.queue import TriggerTable
+def _requests(settings: "Settings") -> "tuple[list[TriggerRecord], str | None]":
+    """The newest requests for runs, and why they are not known."""
+    from pipelines.errors import MlopsError
+    from pipelines.retraining.recent import recent_requests
 
-    store = Store.open(settings.store)
     try:
-        return TriggerTable(store.database).newest(limit=REQUESTS_SHOWN) if store.database.was_made else []
-    except StoreError:
-        return []
-    finally:
-        store.close()
+        return recent_requests(settings.store, REQUESTS_SHOWN), None
+    except MlopsError as error:
+        return [], f"what asked for runs is not known: {error.message}"
 
 
 def _and_then(record: "TriggerRecord") -> str:

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from pipelines.cli.completion import complete_usecases, complete_usecases_and_runs
 from pipelines.cli.context import Context
 from pipelines.cli.following import await_rollout
+from pipelines.cli.json_output import json_option, print_document
 from pipelines.console import Timeline, is_interactive, make_console
 from pipelines.settings import ENVIRONMENTS, Settings
 
@@ -19,7 +21,7 @@ NOT_YET = 4
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_usecases)
 @click.option("--environment", type=click.Choice(ENVIRONMENTS), default="staging", show_default=True)
 @click.option("--reason", default="rolled back by hand", show_default=True)
 @click.option("--no-wait", is_flag=True, help="Do not wait for the rollout.")
@@ -45,7 +47,7 @@ def rollback(context: Context, name: str, environment: str, reason: str, no_wait
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_usecases)
 @click.option("--yes", is_flag=True, help="Merge without asking, where no pull request is used.")
 @click.option("--force", is_flag=True, help="Also if staging was released from uncommitted code.")
 @click.option("--healthy-at", metavar="COMMIT", help="Only if staging still has the release of this commit.")
@@ -109,8 +111,8 @@ def _request_review(settings: Settings, github: "GitHub", proposal: "Proposal") 
 
 
 @click.command()
-@click.argument("what")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.argument("what", shell_complete=complete_usecases_and_runs)
+@json_option
 @click.pass_obj
 def trace(context: Context, what: str, as_json: bool) -> None:
     """Where does it come from, and where did it go?
@@ -122,6 +124,6 @@ def trace(context: Context, what: str, as_json: bool) -> None:
 
     lineage = trace_lineage(context.settings, what)
     if as_json:
-        click.echo(lineage.model_dump_json(indent=2))
+        print_document(1, lineage)
     else:
         make_console().print(render(lineage))

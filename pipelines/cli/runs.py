@@ -9,8 +9,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from pipelines.cli.completion import complete_runs, complete_usecases
 from pipelines.cli.context import Context
 from pipelines.cli.following import await_rollout
+from pipelines.cli.json_output import json_option, print_document
 from pipelines.console import Timeline, make_console, outcome_line, table
 from pipelines.errors import MlopsError
 from pipelines.runs.request import RUNNERS, Runner
@@ -20,7 +22,7 @@ REJECTED = 3
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_usecases)
 @click.option(
     "--as-of", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="Train on what was known then (UTC)."
 )
@@ -155,8 +157,8 @@ class StepFailed(MlopsError):
 
 
 @click.command()
-@click.argument("run_id")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.argument("run_id", shell_complete=complete_runs)
+@json_option
 @click.pass_obj
 def show(context: Context, run_id: str, as_json: bool) -> None:
     """Show a run: its steps, its verdict, its model card and log."""
@@ -164,7 +166,7 @@ def show(context: Context, run_id: str, as_json: bool) -> None:
 
     found = read_run(context.settings.runs / run_id)
     if as_json:
-        click.echo(found.model_dump_json(indent=2))
+        print_document(1, found)
         return
     console = make_console()
     console.print(outcome_line(found))

@@ -5,17 +5,20 @@ from pathlib import Path
 
 import click
 
+from pipelines.cli.completion import complete_usecases
 from pipelines.cli.context import Context
+from pipelines.cli.json_output import json_option, print_document
 from pipelines.console import make_console
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=complete_usecases)
 @click.option(
     "--schemas", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Folder with crds/ and charts/."
 )
+@json_option
 @click.pass_obj
-def check(context: Context, names: tuple[str, ...], schemas: Path | None) -> None:
+def check(context: Context, names: tuple[str, ...], schemas: Path | None, as_json: bool) -> None:
     """Find mistakes in use cases and clusters.
 
     With NAMES, only those use cases: usecase.yaml, its overrides and the functions it names. Without, also everything
@@ -38,6 +41,14 @@ def check(context: Context, names: tuple[str, ...], schemas: Path | None) -> Non
         problems += [str(finding) for finding in report.findings]
         notes = report.notes
         judged = report.judged
+    if as_json:
+        from pipelines.cli.documents import CheckDocument
+
+        found = CheckDocument(
+            valid=not problems, usecases=list(wanted), problems=problems, notes=notes, judged=judged or ""
+        )
+        print_document(1, found)
+        sys.exit(1 if problems else 0)
     for problem in problems:
         click.echo(problem, err=True)
     console = make_console()

@@ -9,10 +9,12 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pipelines.documents import Document
-from pipelines.usecase.model import Retrain
+
+if TYPE_CHECKING:
+    from pipelines.usecase.model import Retrain
 
 Reason = Literal["manual", "schedule", "new-data", "drift", "quality", "missing-labels"]
 State = Literal["waiting", "cooling", "running", "released", "unchanged", "rejected", "failed", "refused"]
@@ -78,7 +80,7 @@ class RunOutcome(Document):
 Runner = Callable[[TriggerRecord], RunOutcome]
 
 
-def why_refused(trigger: Trigger, retrain: Retrain | None) -> str | None:
+def why_refused(trigger: Trigger, retrain: "Retrain | None") -> str | None:
     """Why nobody may ask for this run; `retrain` is None where there is no such use case."""
     if retrain is None:
         return f"there is no use case {trigger.usecase!r}"
