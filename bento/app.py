@@ -81,7 +81,7 @@ class ModelApp:
         """GET /signature"""
         if self.predictor is None:
             return problem(503, "the model is not loaded yet; ask /readyz")
-        return Response(self.predictor.signature.model_dump_json(indent=2), media_type="application/json")
+        return Response(self.predictor.signature.to_json(indent=2), media_type="application/json")
 
     async def openapi(self, _: Request) -> Response:
         """GET /openapi.json"""

@@ -15,3 +15,7 @@ class ModelFileBroken(BentoError):
 
 class AnswerNotFinite(BentoError):
     """The model answered NaN or infinity, which is no answer (and which JSON cannot say)."""
+
+
+class SchemaTooNew(BentoError):
+    """A document whose shape a newer version of the program has made; upgrade this one."""

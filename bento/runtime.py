@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import ValidationError
 
-from bento.errors import ModelFileBroken, ModelFileMissing
+from bento.documents import Document
+from bento.errors import ModelFileBroken, ModelFileMissing, SchemaTooNew
 from bento.signature import (
     MODEL_FILE,
     PROBABILITIES,
@@ -16,7 +17,6 @@ from bento.signature import (
     VALUES,
     CategoryField,
     NumberField,
-    Record,
     Signature,
     TensorField,
 )
@@ -26,7 +26,7 @@ ONNX_TYPES = {"number": "tensor(float)", "category": "tensor(string)"}
 TENSOR_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 
 Columns = Mapping[str, np.ndarray[Any, Any]]
-Kind = TypeVar("Kind", bound=Record)
+Kind = TypeVar("Kind", bound=Document)
 
 
 class Model:
@@ -76,6 +76,8 @@ def read_record(kind: type[Kind], path: Path) -> Kind:
         return kind.read(path)
     except FileNotFoundError:
         raise ModelFileMissing(f"{path} does not exist") from None
+    except SchemaTooNew as error:
+        raise ModelFileBroken(str(error)) from None
     except (ValidationError, OSError) as error:
         raise ModelFileBroken(f"{path}: {_first_fault(error)}") from error
 

@@ -12,16 +12,16 @@ server in standby can be checked; `--state` says its port.
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bento.errors import BentoError
 from bento.middleware import Edge
+from bento.server_state import ServerState
 from bento.vertex import VertexContract
 
 STANDBY_POLL_SECONDS = 0.02
@@ -127,15 +127,13 @@ class ModelServer:
         )
         return made
 
-    def _tell(self, state: str) -> None:
+    def _tell(self, state: Literal["standby", "active", "draining"]) -> None:
         """A state that cannot be told is no reason to stop answering."""
         if self.options.state is None:
             return
-        told = {"pid": os.getpid(), "private_port": self.private_port, "state": state}
-        temporary = self.options.state.with_name(f".{self.options.state.name}.{os.getpid()}")
+        told = ServerState(pid=os.getpid(), private_port=self.private_port, state=state)
         try:
-            temporary.write_text(json.dumps(told), encoding="utf-8")
-            temporary.replace(self.options.state)
+            told.write(self.options.state)
         except OSError as error:
             print(f"{self.options.state}: the state {state!r} cannot be written: {error.strerror}", file=sys.stderr)
 

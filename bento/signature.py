@@ -9,10 +9,11 @@ A model folder holds
     provenance.json   where the model comes from (added when it is packed)
 """
 
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
+
+from bento.documents import Document, Value
 
 MODEL_FILE = "model.onnx"
 SIGNATURE_FILE = "signature.json"
@@ -22,23 +23,13 @@ PROVENANCE_FILE = "provenance.json"
 PROBABILITIES = "probabilities"
 VALUES = "values"
 
-ClassName = bool | int | str
+Size = Annotated[int, Field(ge=1, lt=2**31)]
+ClassName = (
+    bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | str
+)  # numbers that every JSON reader and store can hold
 
 
-class Record(BaseModel):
-    """A small immutable document that is read and written whole."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        return cls.model_validate_json(path.read_bytes())
-
-    def write(self, path: Path) -> None:
-        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
-
-
-class NumberField(Record):
+class NumberField(Value):
     """One number; `nullable` numbers may be null and reach the model as NaN."""
 
     type: Literal["number"] = "number"
@@ -47,7 +38,7 @@ class NumberField(Record):
     nullable: bool = False
 
 
-class CategoryField(Record):
+class CategoryField(Value):
     """One text; with `one_of` closed, otherwise the model decides. A null reaches the model as the empty text."""
 
     type: Literal["category"] = "category"
@@ -55,11 +46,11 @@ class CategoryField(Record):
     nullable: bool = False
 
 
-class TensorField(Record):
+class TensorField(Value):
     """An array of exactly this shape (without the batch axis)."""
 
     type: Literal["tensor"] = "tensor"
-    shape: tuple[int, ...]
+    shape: tuple[Size, ...]
     dtype: Literal["uint8", "float32"]
     min: float | None = None
     max: float | None = None
@@ -68,14 +59,16 @@ class TensorField(Record):
 Field_ = Annotated[NumberField | CategoryField | TensorField, Field(discriminator="type")]
 
 
-class Signature(Record):
+class Signature(Document):
     """A model's inputs, in order, and what it answers. `classes` names the columns of `probabilities`."""
+
+    KIND = "signature"
 
     name: str
     task: Literal["classification", "regression"]
     fields: dict[str, Field_]
     classes: tuple[ClassName, ...] | None = None
-    max_batch: int = 1000
+    max_batch: Size = 1000
 
     @property
     def tensor(self) -> tuple[str, TensorField] | None:
@@ -83,16 +76,20 @@ class Signature(Record):
         return next(((name, field) for name, field in self.fields.items() if isinstance(field, TensorField)), None)
 
 
-class Golden(Record):
+class Golden(Document):
     """Instances as a client would send them, and the raw model outputs they must get."""
+
+    KIND = "golden"
 
     instances: list[JsonValue]
     outputs: list[list[float]]
     tolerance: float = 1e-4
 
 
-class Provenance(Record):
+class Provenance(Document):
     """Where a packed model comes from."""
+
+    KIND = "provenance"
 
     bento: str
     model: str

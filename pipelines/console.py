@@ -81,7 +81,7 @@ def outcome_line(run: Run) -> str:
     if run.outcome == "rejected":
         from pipelines.evaluation.gate import Verdict
 
-        verdict = Verdict.model_validate(run.results["gate"])
+        verdict = Verdict.from_values(run.results["gate"])
         stays = "" if verdict.first_release else f"; what is released of {name} stays up"
         return f"[yellow]rejected[/] by its gate: {_escape(verdict.why)}{stays}, {run.seconds:.0f} s"
     if run.outcome == "failed":

@@ -1,28 +1,51 @@
-"""Small immutable documents that steps hand to each other as JSON files."""
+"""Documents that this package writes or sends: bento.documents, with numbers and an error of our own."""
 
-import os
-from pathlib import Path
-from typing import Self
+from collections.abc import Mapping
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from bento.documents import Document as _Document
+from bento.documents import Value, describe_too_new, write_atomically
+from pipelines.errors import MlopsError
+
+__all__ = ["SCHEMAS", "Document", "SchemaTooNew", "Value", "write_atomically"]
+
+# The shape of each kind that is written here, by its present number. docs/compatibility.md says when one goes up.
+SCHEMAS: Mapping[str, int] = {
+    "candidate": 1,
+    "check-report": 1,
+    "data-ref": 1,
+    "deployed": 1,
+    "evaluation": 1,
+    "label-report": 1,
+    "model-version": 1,
+    "packed-bento": 1,
+    "process-mark": 1,
+    "published": 1,
+    "reconciler-state": 1,
+    "release": 1,
+    "remote-run": 1,
+    "rollout": 1,
+    "run-record": 1,
+    "run-request": 1,
+    "supervisor": 1,
+    "trigger": 1,
+    "verdict": 1,
+}
 
 
-class Document(BaseModel):
-    """Written whole or not at all; a key it does not know is an error."""
+class SchemaTooNew(MlopsError):
+    """A document whose shape a newer version of the program has made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+class Document(_Document):
+    """A kind of file or message of this package."""
+
+    SCHEMAS: ClassVar[Mapping[str, int]] = SCHEMAS
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        return cls.model_validate_json(path.read_bytes())
-
-    def write(self, path: Path) -> None:
-        write_atomically(path, self.model_dump_json(indent=2) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the file in one step, so that a reader or a crash never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    def too_new(cls, found: int, source: str) -> Exception:
+        """What is raised for a number that this program does not know yet."""
+        return SchemaTooNew(
+            describe_too_new(cls.KIND, found, cls.SCHEMAS[cls.KIND], source),
+            hint="upgrade this program to the version that wrote it, or a later one",
+        )

@@ -12,11 +12,13 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
+from bento.documents import Document
 from bento.errors import BentoError
-from bento.signature import Record, Signature
+from bento.signature import Signature
 
 MAGIC = b"mlops-predictions-1\n"
 MEDIA_TYPE = "application/vnd.mlops.predictions.v1"
@@ -25,21 +27,25 @@ FRAME = struct.Struct("<II")
 EXCHANGE = struct.Struct("<QIBI")
 OVERHEAD = FRAME.size + EXCHANGE.size
 
+Name = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00]*$")]  # what every store can hold and index
+
 
 class NotASegment(BentoError):
     """Bytes that do not begin as a segment does, so that nothing of them can be used."""
 
 
-class SegmentHeader(Record):
+class SegmentHeader(Document):
     """Where all answers of a segment come from."""
 
-    bento: str
-    model: str
-    run: str
-    data: str
-    code: str
-    environment: str | None
-    commit: str | None
+    KIND = "segment"
+
+    bento: Name
+    model: Name
+    run: Name
+    data: Name
+    code: Name
+    environment: Name | None
+    commit: Name | None
     signature: Signature
 
     @property
@@ -70,7 +76,7 @@ class Segment:
 
 def begin(header: SegmentHeader) -> bytes:
     """The first bytes of a segment."""
-    text = header.model_dump_json().encode()
+    text = header.to_json().encode()
     return MAGIC + FRAME.pack(len(text), zlib.crc32(text)) + text
 
 
@@ -82,13 +88,18 @@ def pack(milliseconds: int, predictions: int, content_type: str, request: bytes,
 
 
 def read_segment(data: bytes) -> Segment:
-    """Whatever is whole. Raises NotASegment when not even the header is."""
+    """Whatever is whole.
+
+    Raises:
+        NotASegment: not even the header is whole, or it is none.
+        SchemaTooNew: a newer server wrote the header; a newer reader can read it.
+    """
     frames = _frames(memoryview(data)[len(MAGIC) :])
     first = next(frames, None)
     if not data.startswith(MAGIC) or first is None or first[1] is None:
         raise NotASegment(f"no segment of predictions: it must begin with {MAGIC.decode().strip()!r} and a header")
     try:
-        header = SegmentHeader.model_validate_json(bytes(first[1]))
+        header = SegmentHeader.parse(bytes(first[1]), "the segment's header")
     except ValidationError as error:
         wrong = error.errors()[0]
         place = ".".join(str(part) for part in wrong["loc"])

@@ -23,7 +23,7 @@ from pipelines.assessment.features import CONFIDENCE, LABEL, VALUE, compared_col
 from pipelines.assessment.quality import Scored, bound_of, is_beyond, is_surely_beyond, limit_of, score_joined
 from pipelines.assessment.reference import Reference, Sample
 from pipelines.assessment.reports import Reports
-from pipelines.documents import Document
+from pipelines.documents import Value
 from pipelines.errors import MlopsError
 from pipelines.predictions.source import Coverage, PredictionSource
 from pipelines.usecase import UseCase
@@ -46,7 +46,7 @@ DRIFT_KINDS: tuple[Kind, Kind] = ("inputs", "predictions")
 Status = Literal["ok", "alert", "too-few", "skipped", "failed"]
 
 
-class Assessment(Document):
+class Assessment(Value):
     """What one evaluation found. `value` is held against `threshold`; `summary` says it in a sentence."""
 
     id: str

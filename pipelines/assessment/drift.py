@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.assessment.comparison import Comparison, Pair, compare_category, compare_number
-from pipelines.documents import Document
+from pipelines.documents import Value
 from pipelines.errors import MlopsError
 from pipelines.usecase.model import Drift
 
@@ -41,7 +41,7 @@ class DriftUndefined(MlopsError):
     """Evidently gave no score for a column that has values on both sides."""
 
 
-class ColumnDrift(Document):
+class ColumnDrift(Value):
     """One column against its reference. `score` is None where nothing could be compared; `note` says why.
 
     A column that is gone has drifted by definition: its score is that of its absence, and never below the threshold.
@@ -54,7 +54,7 @@ class ColumnDrift(Document):
     new_categories: list[str] = []
 
 
-class TableDrift(Document):
+class TableDrift(Value):
     """All columns of one table, the worst first."""
 
     method: str

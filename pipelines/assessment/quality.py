@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bento.signature import Signature
 from pipelines.assessment.features import class_text
-from pipelines.documents import Document
+from pipelines.documents import Value
 from pipelines.evaluation.metrics import SliceScore, measure, to_answers
 from pipelines.evaluation.slices import SlicesInvalid, slices_of
 from pipelines.usecase.model import Quality, UseCase
@@ -26,7 +26,7 @@ SEED = 20130401
 LEVEL = 0.95
 
 
-class Scored(Document):
+class Scored(Value):
     """The metric on the joined rows.
 
     `interval`: where 95 of 100 resamplings lie; None where most of them have no value. `unusable`: rows that cannot be

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.assessment.assess import Assessment
-from pipelines.documents import Document
+from pipelines.documents import Value
 from pipelines.errors import MlopsError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LONGEST_ROUND = timedelta(minutes=10)
 
 
-class Job(Document):
+class Job(Value):
     """One use case to judge: its usecase.yaml as JSON, its unpacked Bento, and where its predictions are."""
 
     usecase: dict[str, Any]
@@ -41,7 +41,7 @@ class Job(Document):
     now: datetime
 
 
-class Judged(Document):
+class Judged(Value):
     """What came of a job. `problem`: why there are no assessments; `retry`: it may go well the next time."""
 
     job: int

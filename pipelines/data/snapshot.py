@@ -48,6 +48,8 @@ class SnapshotStoreFailed(MlopsError):
 class DataRef(Document):
     """One snapshot. `as_of` is the date whose knowledge it holds, or None for everything there was."""
 
+    KIND = "data-ref"
+
     usecase: str
     sha256: str
     uri: str

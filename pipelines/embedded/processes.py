@@ -6,13 +6,15 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipelines.documents import Document
+from pipelines.documents import Document, SchemaTooNew
 
 CLOCK_SLACK_SECONDS = 0.05
 
 
 class ProcessMark(Document):
     """One process: its pid, and when it was started (seconds since 1970, as the system tells it)."""
+
+    KIND = "process-mark"
 
     pid: int
     created: float
@@ -66,7 +68,7 @@ class ProcessBook:
         for path in sorted(self.folder.glob("*.json")):
             try:
                 mark = ProcessMark.read(path)
-            except ValueError:
+            except (ValueError, SchemaTooNew):
                 path.unlink(missing_ok=True)
                 continue
             if mark.is_alive():

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bento.server_state import ServerState
 from pipelines.documents import write_atomically
 from pipelines.embedded.golden import check_golden
 from pipelines.embedded.ports import HOST, Ports, holder
 from pipelines.embedded.processes import tail
-from pipelines.embedded.state import Deployed, RunFiles, ServerState, Target, run_folder
+from pipelines.embedded.state import Deployed, RunFiles, Target, run_folder
 from pipelines.embedded.supervisor_client import Supervisor, SupervisorRefused
 from pipelines.errors import MlopsError
 from pipelines.packaging.bentos import fetch_bento

@@ -14,17 +14,22 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from pipelines.documents import Document
+import bento.errors
+from bento.server_state import ServerState
+from pipelines.documents import Document, SchemaTooNew, Value
 from pipelines.release.release import Release
 
 SERVED = ("staging", "production")  # environments; `local` is a cluster's
 RECONCILER_FILE = "reconciler.json"
 ROLLOUTS_FILE = "rollouts.jsonl"
 
+# Such a file is as good as none: whoever starts anew must not fail on what another version has left.
+UNREADABLE = (OSError, ValueError, SchemaTooNew, bento.errors.SchemaTooNew)
+
 Outcome = Literal["live", "failed", "stopped", "superseded"]
 
 
-class Target(Document):
+class Target(Value):
     """A use case in an environment: what one release.yaml is about."""
 
     usecase: str
@@ -36,6 +41,8 @@ class Target(Document):
 
 class Deployed(Document):
     """A server process and the release it was started for. `started`: seconds since 1970."""
+
+    KIND = "deployed"
 
     name: str
     target: Target
@@ -49,15 +56,7 @@ class Deployed(Document):
         return (self.release.image, self.release.bento) == (release.image, release.bento)
 
 
-class ServerState(Document):
-    """What a server says of itself."""
-
-    pid: int
-    private_port: int
-    state: Literal["standby", "active", "draining"]
-
-
-class Failure(Document):
+class Failure(Value):
     """A release that could not be rolled out: at which head of the branch, and when it is tried again."""
 
     target: Target
@@ -73,6 +72,8 @@ class Failure(Document):
 class ReconcilerState(Document):
     """What the reconciler last saw and knows. `rolling_out` are targets by name."""
 
+    KIND = "reconciler-state"
+
     commit: str | None = None
     seen_at: float = 0.0
     failures: list[Failure] = []
@@ -84,12 +85,14 @@ class ReconcilerState(Document):
         """What is written down; nothing when there is no such file or another version wrote it."""
         try:
             return cls.read(home / RECONCILER_FILE)
-        except (OSError, ValueError):
+        except UNREADABLE:
             return cls()
 
 
 class RolloutRecord(Document):
     """One act of the reconciler. `time`: its end, seconds since 1970; `parts`: seconds by stage."""
+
+    KIND = "rollout"
 
     time: float
     usecase: str
@@ -107,7 +110,7 @@ def append_rollout(home: Path, record: RolloutRecord) -> None:
     path = home / ROLLOUTS_FILE
     whole = not path.is_file() or path.read_bytes()[-1:] in (b"", b"\n")
     with path.open("a", encoding="utf-8") as file:
-        file.write(("" if whole else "\n") + record.model_dump_json() + "\n")
+        file.write(("" if whole else "\n") + record.to_json() + "\n")
 
 
 def rollouts(home: Path) -> list[RolloutRecord]:
@@ -116,7 +119,7 @@ def rollouts(home: Path) -> list[RolloutRecord]:
     found = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
-            found.append(RolloutRecord.model_validate_json(line))
+            found.append(RolloutRecord.parse(line, str(path)))
         except ValidationError:
             continue
     return found
@@ -157,13 +160,13 @@ class RunFiles:
     def state(self, name: str) -> ServerState | None:
         try:
             return ServerState.read(self.state_file(name))
-        except (OSError, ValueError):
+        except UNREADABLE:
             return None
 
     def deployed(self, name: str) -> Deployed | None:
         try:
             return Deployed.read(self.deployed_file(name))
-        except (OSError, ValueError):
+        except UNREADABLE:
             return None
 
     def all_deployed(self) -> list[Deployed]:

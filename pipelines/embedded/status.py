@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pipelines.documents import Document
+from pipelines.documents import Value
 from pipelines.embedded.monitor_process import MONITOR, url_file
 from pipelines.embedded.state import SERVED, Deployed, Failure, ReconcilerState, RunFiles, Target, run_folder
 from pipelines.embedded.supervisor_client import RECONCILER, Supervisor, Watched
@@ -16,7 +16,7 @@ MLFLOW = "mlflow"
 ModelState = Literal["serving", "starting", "restarting", "failed", "down"]
 
 
-class ModelStatus(Document):
+class ModelStatus(Value):
     """One target.
 
     `state`: serving; starting (its first server is on its way); restarting (it crashed); failed (nothing serves it);
@@ -37,7 +37,7 @@ class ModelStatus(Document):
     problem: str | None = None
 
 
-class PlatformStatus(Document):
+class PlatformStatus(Value):
     """The whole platform. `commit`: the last one the reconciler read."""
 
     running: bool

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.documents import Document
+from pipelines.documents import Document, SchemaTooNew, Value
 from pipelines.embedded.processes import ProcessMark
 from pipelines.errors import MlopsError
 
@@ -34,11 +34,13 @@ class FolderNotPrivate(MlopsError):
 class SupervisorInfo(Document):
     """Who supervises a state folder, and where it listens."""
 
+    KIND = "supervisor"
+
     process: ProcessMark
     endpoint: str
 
 
-class Watched(Document):
+class Watched(Value):
     """One supervised process. `kept`: it is started again when it ends."""
 
     name: str
@@ -60,14 +62,14 @@ class Supervisor:
         """The live supervisor; None when there is none."""
         try:
             found = SupervisorInfo.read(info_file(self.home))
-        except (OSError, ValueError):
+        except (OSError, ValueError, SchemaTooNew):
             return None
         return found if found.process.is_alive() else None
 
     def watched(self) -> dict[str, Watched]:
         """Every supervised process by name."""
         told = self._ask("describe")["watched"]
-        return {name: Watched(name=name, **values) for name, values in told.items()}
+        return {name: Watched.model_validate({"name": name, **values}, extra="ignore") for name, values in told.items()}
 
     def sockets(self) -> dict[str, int]:
         """The ports of the public sockets by name."""

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from pipelines.documents import Document
+from pipelines.documents import Value
 from pipelines.embedded.state import Deployed, Failure, ReconcilerState, RunFiles, Target, rollouts, run_folder
 from pipelines.embedded.supervisor_client import Supervisor, SupervisorDown
 from pipelines.errors import MlopsError
@@ -30,7 +30,7 @@ class CommitUnknown(MlopsError):
     """The repository has no such commit, or nothing is released there."""
 
 
-class RolloutResult(Document):
+class RolloutResult(Value):
     """A commit that is live. `seconds`: from when the reconciler began until it took requests."""
 
     usecase: str

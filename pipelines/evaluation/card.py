@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from pipelines.documents import Document, write_atomically
+from pipelines.documents import Value, write_atomically
 from pipelines.evaluation.evaluate import Evaluation
 from pipelines.evaluation.gate import Verdict
 from pipelines.evaluation.markdown import Markdown, escape, number, table
@@ -28,7 +28,7 @@ PLOTS_FOLDER = "plots"
 MOST_SLICES_A_COLUMN = 40
 
 
-class Lineage(Document):
+class Lineage(Value):
     """Where a model comes from and what it became: `data` is a snapshot's hash, `code` a commit, `model` a name and
     version. `model`, `bento` and `commit`, the one that released it, are None as long as there are none.
     """

@@ -37,6 +37,8 @@ class Evaluation(Document):
     be measured, for the reason in `agreement_problem`.
     """
 
+    KIND = "evaluation"
+
     candidate: Scores
     candidate_problem: str | None = None
     champion: Scores | None = None

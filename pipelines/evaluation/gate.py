@@ -6,7 +6,7 @@ without a comparison.
 
 import math
 
-from pipelines.documents import Document
+from pipelines.documents import Document, Value
 from pipelines.evaluation.evaluate import Evaluation
 from pipelines.evaluation.markdown import Markdown, escape, number, table
 from pipelines.evaluation.metrics import SliceScore
@@ -17,7 +17,7 @@ from pipelines.usecase.model import Gate
 NAMED_AT_MOST = 8
 
 
-class RuleResult(Document):
+class RuleResult(Value):
     """One rule and how it came out. `baseline` is the champion's value; `value` of a slice rule is the worst one."""
 
     rule: str
@@ -31,6 +31,8 @@ class RuleResult(Document):
 
 class Verdict(Document):
     """Whether the candidate may be released. It may when every rule passed."""
+
+    KIND = "verdict"
 
     usecase: str
     passed: bool

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bento.signature import ClassName
-from pipelines.documents import Document
+from pipelines.documents import Value
 from pipelines.errors import MlopsError
 from pipelines.evaluation.formulas import (
     CLASSIFICATION,
@@ -34,7 +34,7 @@ class TargetInvalid(MlopsError):
     """The true values do not fit the task, the classes or the outputs."""
 
 
-class SliceScore(Document):
+class SliceScore(Value):
     """The metrics of the rows where `column` has this value; missing values are called `(missing)`."""
 
     column: str
@@ -44,7 +44,7 @@ class SliceScore(Document):
     problems: dict[str, str] = {}
 
 
-class CalibrationBin(Document):
+class CalibrationBin(Value):
     """Rows whose probability falls into one tenth: what the model said on average, and how often it came true."""
 
     mean_predicted: float
@@ -52,7 +52,7 @@ class CalibrationBin(Document):
     rows: int
 
 
-class Scores(Document):
+class Scores(Value):
     """A model's metrics. A metric is None where it cannot be computed; `problems` then says why.
 
     `confusion[i][j]` counts rows of class i that are predicted as class j. `roc` holds points (false positive

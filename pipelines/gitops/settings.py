@@ -6,7 +6,7 @@ here, and the shared component `apps/components/settings` puts it where it belon
 
 import json
 
-from pipelines.documents import Document
+from pipelines.documents import Value
 from pipelines.usecase import UseCase
 
 SETTINGS_FILE = "settings.yaml"
@@ -14,7 +14,7 @@ PRE_STOP_SECONDS = 5  # as in apps/components/model-server/deployment.yaml
 LAST_ANSWERS_SECONDS = 25  # for connections to close after the longest request
 
 
-class ServerSettings(Document):
+class ServerSettings(Value):
     """Every value is text, as a ConfigMap's are; kustomize gives it the type of what it replaces."""
 
     usecase: str

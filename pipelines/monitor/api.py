@@ -9,10 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pipelines.documents import SchemaTooNew
 from pipelines.errors import MlopsError
 from pipelines.monitor.auth import BodyTooLarge, Handler, read_body, with_token
 from pipelines.monitor.monitor import Monitor, log, utc_now
-from pipelines.predictions.ingest import LARGEST_SEGMENT, SegmentInvalid, SegmentTooLarge, UsecaseUnknown, ingest
+from pipelines.predictions.ingest import (
+    LARGEST_SEGMENT,
+    SegmentInvalid,
+    SegmentTooLarge,
+    SegmentTooNew,
+    UsecaseUnknown,
+    ingest,
+)
 from pipelines.predictions.labels import (
     LARGEST_BATCH,
     LabelsInvalid,
@@ -37,6 +45,7 @@ STATUS: dict[type[MlopsError], int] = {
     SegmentInvalid: 400,
     LabelsInvalid: 400,
     AlertsInvalid: 400,
+    SegmentTooNew: 503,
     SegmentTooLarge: 413,
     LabelsTooMany: 413,
     UsecaseNotKnown: 404,
@@ -118,7 +127,7 @@ def _predictions(monitor: Monitor, body: bytes, request: Request) -> Any:
 
 def _labels(monitor: Monitor, body: bytes) -> Any:
     report = accept_labels(parse_batch(body), monitor.store, monitor.labelled, utc_now())
-    return report.model_dump(mode="json")
+    return report.to_values()
 
 
 def _alerts(monitor: Monitor, body: bytes) -> Any:
@@ -134,7 +143,9 @@ def _trigger(monitor: Monitor, body: bytes) -> Any:
     from pydantic import ValidationError
 
     try:
-        trigger = Trigger.model_validate_json(body)
+        trigger = Trigger.parse(body)
+    except SchemaTooNew as error:
+        raise RequestInvalid(error.message, hint=error.hint) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "the body"

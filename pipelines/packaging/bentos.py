@@ -61,6 +61,8 @@ class NotInThisStore(MlopsError):
 class PackedBento(Document):
     """A Bento in the store: its BentoML tag and the address that release.yaml records."""
 
+    KIND = "packed-bento"
+
     tag: str
     image: str
 

@@ -80,7 +80,7 @@ class Step:
     def give(self, result: Document, path: Path) -> None:
         """Hand the step's result to the steps after it, as the file they read."""
         result.write(path)
-        self.remembered["result"] = result.model_dump(mode="json")
+        self.remembered["result"] = result.to_values()
 
     def publish(self) -> str:
         """Bring the run's journal to MLflow; gives the MLflow run's id."""
@@ -93,7 +93,7 @@ class Step:
 def stepping(name: str, request: Mapping[str, Any]) -> Iterator[Step]:
     """Run a step's function inside this: it begins, its work or its failure is journalled and published."""
     settings = Settings.load()
-    asked = RunRequest.model_validate(request)
+    asked = RunRequest.from_values(request)
     if settings.code:  # what runs here, whatever the one who asked has before him
         asked = asked.model_copy(update={"code": settings.code})
     journal = Journal(settings.runs / asked.run_id)

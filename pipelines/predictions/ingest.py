@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from bento.errors import SchemaTooNew
 from bento.ids import parse_prediction_id
 from bento.recording.segments import Exchange, NotASegment, Segment, SegmentHeader, read_segment
 from bento.signature import Signature, TensorField
@@ -36,6 +37,10 @@ Rules = Callable[[str], StoreRules]
 
 class SegmentInvalid(MlopsError):
     """Bytes that are no segment of predictions. They will not become one: HTTP 400."""
+
+
+class SegmentTooNew(MlopsError):
+    """A segment of a newer server: this monitor must be upgraded first, and then takes it: HTTP 503."""
 
 
 class SegmentTooLarge(MlopsError):
@@ -66,7 +71,7 @@ class _Malformed(Exception):
 def ingest(data: bytes, store: Store, rules: Rules, now: datetime, *, is_gzipped: bool = False) -> IngestReport:
     """Store a segment's predictions. `rules` gives a use case's, and raises UsecaseUnknown where there is none.
 
-    Raises SegmentInvalid, SegmentTooLarge, UsecaseUnknown, and what the store raises.
+    Raises SegmentInvalid, SegmentTooNew, SegmentTooLarge, UsecaseUnknown, and what the store raises.
     """
     data = _inflate(data) if is_gzipped else data
     if len(data) > LARGEST_SEGMENT:
@@ -75,6 +80,8 @@ def ingest(data: bytes, store: Store, rules: Rules, now: datetime, *, is_gzipped
         segment = read_segment(data)
     except NotASegment as error:
         raise SegmentInvalid(str(error)) from None
+    except SchemaTooNew as error:
+        raise SegmentTooNew(str(error), hint="upgrade the monitor; the server keeps the segment until then") from None
     header = segment.header
     reader = _Reader(header, rules(header.usecase), now)
     rows, malformed = _read_all(segment, reader)

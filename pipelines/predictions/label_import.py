@@ -91,6 +91,6 @@ def _monitor(settings: Settings) -> Iterator[Send]:
                 raise LabelsNotTaken(f"{url}: {type(error).__name__} {error}", hint=AGAIN) from error
             if not answer.is_success:
                 raise LabelsNotTaken(f"{url} answered {answer.status_code}: {answer.text[:300]}", hint=AGAIN)
-            return LabelReport.model_validate_json(answer.content)
+            return LabelReport.parse(answer.content, url)
 
         yield send

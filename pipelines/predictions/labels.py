@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bento.ids import parse_prediction_id
 from bento.instances import LONGEST_KEY
-from pipelines.documents import Document
+from pipelines.documents import Document, Value
 from pipelines.errors import MlopsError
 from pipelines.predictions.privacy import StoreRules
 from pipelines.predictions.store.rows import Labelled, LabelRow
@@ -57,7 +57,7 @@ class Watched:
     rules: StoreRules
 
 
-class LabelFault(Document):
+class LabelFault(Value):
     """What is wrong with one label of a batch; `index` counts from 0."""
 
     index: int
@@ -71,6 +71,8 @@ class LabelReport(Document):
     `matched`: predictions that have a true value now. `pending`: taken, and no prediction is known for it yet.
     `contradicting`: there is another value already, which stays.
     """
+
+    KIND = "label-report"
 
     accepted: int = 0
     duplicates: int = 0

@@ -40,6 +40,8 @@ class VersionTaken(MlopsError):
 class ModelVersion(Document):
     """A registered model: `name/version`, and the MLflow run that made it."""
 
+    KIND = "model-version"
+
     name: str
     version: str
     run: str

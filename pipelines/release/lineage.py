@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bento.ids import PredictionId, parse_prediction_id
-from pipelines.documents import Document
+from pipelines.documents import Value
 from pipelines.errors import MlopsError
 from pipelines.release.release import RELEASE_PATH, Release
 from pipelines.release.releases import Deployment, Releases, open_releases
@@ -30,7 +30,7 @@ class NothingFound(MlopsError):
     """No release has to do with what was asked."""
 
 
-class DeploymentLine(Document):
+class DeploymentLine(Value):
     """One commit that put the Bento into an environment."""
 
     environment: str
@@ -42,7 +42,7 @@ class DeploymentLine(Document):
     in_effect: bool | None = None
 
 
-class RunLine(Document):
+class RunLine(Value):
     """The pipeline run that made the model, as far as this machine knows it."""
 
     run_id: str
@@ -54,7 +54,7 @@ class RunLine(Document):
     model_card: str | None = None
 
 
-class Version(Document):
+class Version(Value):
     """One released Bento with all that it comes from and went to."""
 
     release: Release
@@ -63,7 +63,7 @@ class Version(Document):
     code_subject: str | None
 
 
-class Lineage(Document):
+class Lineage(Value):
     """What was asked, and every version that it leads to, newest first."""
 
     asked: str

@@ -40,6 +40,8 @@ class ReleaseInvalid(MlopsError):
 class Release(Document):
     """One released version: Bento, image by digest, model, MLflow run, data, code and headline metrics."""
 
+    KIND = "release"
+
     bento: str
     image: str
     model: str

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.documents import Document
+from pipelines.documents import Value
 from pipelines.errors import MlopsError
 from pipelines.retraining.triggers import Reason, Trigger, in_one_line
 
@@ -40,7 +40,7 @@ class _Webhook(BaseModel):
     alerts: list[_Alert] = Field(max_length=MOST_ALERTS)
 
 
-class Gone(Document):
+class Gone(Value):
     """A cause that is gone."""
 
     usecase: str
@@ -48,7 +48,7 @@ class Gone(Document):
     fingerprint: str
 
 
-class Alerts(Document):
+class Alerts(Value):
     """What a webhook asks for. `ignored`: alerts that ask for no run, and why."""
 
     triggers: list[Trigger]

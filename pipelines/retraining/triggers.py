@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.documents import Document
+from pipelines.documents import Document, Value
 
 if TYPE_CHECKING:
     from pipelines.usecase.model import Retrain
@@ -33,6 +33,8 @@ class Trigger(Document):
     `forced`: asked for by a person who does not want to wait for the cool-down to end.
     """
 
+    KIND = "trigger"
+
     usecase: str
     environment: str
     reason: Reason
@@ -41,7 +43,7 @@ class Trigger(Document):
     forced: bool = False
 
 
-class TriggerRecord(Document):
+class TriggerRecord(Value):
     """A request and what became of it. `joined` counts further requests that this one stands for."""
 
     id: str
@@ -68,7 +70,7 @@ class TriggerRecord(Document):
         return f"{self.reason}: {self.evidence}" if self.evidence else self.reason
 
 
-class RunOutcome(Document):
+class RunOutcome(Value):
     """How a run ended. `busy`: it could not begin, because a run that nobody here started is under way."""
 
     outcome: Outcome

@@ -102,7 +102,7 @@ def known_request(settings: Settings, run_id: str, api: KubeflowApi | None = Non
     asked = ((found.runtime_config and found.runtime_config.parameters) or {}).get("request")
     if not asked:
         raise RunNotFound(f"{run_id} is a run in Kubeflow, but none of ours: it has no request")
-    request = RunRequest.model_validate(asked)
+    request = RunRequest.from_values(asked)
     _open(folder, request, Remote(runner="kubeflow", id=found.run_id, pipeline=request.usecase))
     return request
 

@@ -154,7 +154,7 @@ class KubeflowApi:
 
     def start(self, version: Version, request: RunRequest) -> Any:
         """Begin a run; what comes back has its id."""
-        parameters = {"request": request.model_dump(mode="json", exclude_none=True)}
+        parameters = {"request": request.to_values(exclude_none=True)}
         wanted = self._models.V2beta1Run(
             display_name=request.run_id,
             description=request.reason,

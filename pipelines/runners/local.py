@@ -149,7 +149,7 @@ def _execute(folder: Path) -> int:
             cache_root=str(folder / "cache"),
         )
         try:
-            train_and_release(request=request.model_dump(mode="json", exclude_none=True))
+            train_and_release(request=request.to_values(exclude_none=True))
         except RuntimeError as error:
             print(error, file=sys.stderr)
             _close(folder, "FAILED")

@@ -14,6 +14,8 @@ JOURNAL_FILE = "journal.jsonl"
 class Record(Document):
     """One thing a step says: that it began, ended well or failed, with what it wants remembered."""
 
+    KIND = "run-record"
+
     step: str
     event: Literal["started", "finished", "failed", "run"]
     time: float
@@ -40,7 +42,7 @@ class Journal:
         with self.path.open("a+b", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             _remove_torn_line(file.fileno())
-            file.write((record.model_dump_json(exclude_defaults=True) + "\n").encode())
+            file.write((record.to_json(exclude_defaults=True) + "\n").encode())
 
     def records(self, start: int = 0) -> list[Record]:
         """All complete records from the `start`-th on; a line cut off by a crash is left out."""
@@ -56,7 +58,7 @@ class Journal:
                 if not line.endswith(b"\n"):
                     return
                 offset += len(line)
-                yield Record.model_validate_json(line), offset
+                yield Record.parse(line, str(self.path)), offset
 
     def last(self, step: str, event: str = "finished") -> Record | None:
         found = [record for record in self.records() if record.step == step and record.event == event]

@@ -10,6 +10,8 @@ from pipelines.runs.run import REMOTE_FILE
 class Remote(Document):
     """Who schedules the run, and under which id. `page` is where people look at it."""
 
+    KIND = "remote-run"
+
     runner: Literal["kubeflow", "vertex"]
     id: str
     pipeline: str

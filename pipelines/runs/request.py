@@ -20,6 +20,8 @@ class RunRequest(Document):
     `force`: release again what was rolled back.
     """
 
+    KIND = "run-request"
+
     usecase: str
     run_id: str
     environment: str

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.documents import Document
+from pipelines.documents import Value
 from pipelines.errors import MlopsError
 from pipelines.runs.journal import Journal, Record
 from pipelines.runs.request import RunRequest
@@ -29,7 +29,7 @@ class RunNotFound(MlopsError):
     """There is no such run in the state folder."""
 
 
-class Run(Document):
+class Run(Value):
     """A run as its journal tells it.
 
     `seconds`: how long it worked, without the time it lay still before it was resumed. `current_step`: begun, and

@@ -34,6 +34,8 @@ class Published(Document):
     `offset`: the bytes of the journal that those records are; 0 where an earlier version published them.
     """
 
+    KIND = "published"
+
     mlflow_run: str
     records: int
     offset: int = 0

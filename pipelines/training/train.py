@@ -41,6 +41,8 @@ class TrainerFailed(MlopsError):
 class Candidate(Document):
     """What was trained."""
 
+    KIND = "candidate"
+
     framework: str
     params: dict[str, Any]
     seed: int

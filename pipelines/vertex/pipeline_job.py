@@ -43,7 +43,7 @@ def pipeline_job(usecase: UseCase, spec: Spec, request: RunRequest, config: Vert
         "pipelineSpec": _for_vertex(usecase, spec, config.pipelines, request.run_id == SCHEDULED),
         "runtimeConfig": {
             "gcsOutputDirectory": config.pipelines.bucket,
-            "parameterValues": {"request": request.model_dump(mode="json", exclude_none=True)},
+            "parameterValues": {"request": request.to_values(exclude_none=True)},
             "failurePolicy": "PIPELINE_FAILURE_POLICY_FAIL_FAST",
         },
         "serviceAccount": config.pipelines.service_account,

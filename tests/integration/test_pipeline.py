@@ -151,7 +151,7 @@ from pathlib import Path
 from pipelines.runs.request import RunRequest
 from pipelines.runners import local
 from pipelines.settings import Settings
-local.run(Settings.load(root=Path(sys.argv[1])), RunRequest.model_validate_json(sys.argv[2]), print)
+local.run(Settings.load(root=Path(sys.argv[1])), RunRequest.parse(sys.argv[2]), print)
 """
 
 

@@ -109,7 +109,8 @@ def test_a_folder_in_place_of_a_file_is_named(tmp_path):
         ({"classes": None}, "classes is missing"),
         ({"classes": ["a", "b", "c"]}, r"output 'probabilities' is \[2\].* names 3 classes"),
         ({"task": "regression"}, "has no output 'values'"),
-        ({"colour": 1}, "colour: Extra inputs are not permitted"),
+        ({"max_batch": 0}, "max_batch: Input should be greater than or equal to 1"),
+        ({"schema": 2}, "a signature document of schema 2, written by a newer version; this one reads schema 1"),
     ],
 )
 def test_a_signature_that_does_not_hold_is_named(tmp_path, changes, said):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.documents import Document
+from pipelines.documents import Document, Value
 from pipelines.errors import MlopsError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ SAMPLES = 5
 TABLE = "(table)"
 
 
-class CheckResult(Document):
+class CheckResult(Value):
     """One check of one column. `samples` are rows that break it: number (from 0) and value."""
 
     column: str
@@ -29,6 +29,8 @@ class CheckResult(Document):
 
 class CheckReport(Document):
     """Every check that was made."""
+
+    KIND = "check-report"
 
     passed: bool
     rows: int

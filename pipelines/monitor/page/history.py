@@ -116,7 +116,7 @@ def _of_steps(run: Run, links: Links) -> dict[str, Any]:
 def _verdict(run: Run) -> Verdict | None:
     """None for one that another version has written in its own words, too."""
     try:
-        return Verdict.model_validate(run.results["gate"]) if "gate" in run.results else None
+        return Verdict.from_values(run.results["gate"]) if "gate" in run.results else None
     except ValidationError:
         return None
 

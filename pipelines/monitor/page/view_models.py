@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Literal
 
 from pipelines.assessment.assess import Kind, Status
-from pipelines.documents import Document
+from pipelines.documents import Value
 from pipelines.monitor.inventory.inventory import State
 
 Mark = Literal["problem", "attention", "fine", "unreleased"]
 Bound = Literal["at_least", "at_most"]
 
 
-class Judged(Document):
+class Judged(Value):
     """The newest assessment of one kind. `current`: it is about the version that is released now.
 
     `subject`: the metric, or the column that is farthest from its training data.
@@ -38,14 +38,14 @@ class Judged(Document):
     report: str | None = None
 
 
-class Trend(Document):
+class Trend(Value):
     """Values over equal parts of the time that the whole page shows; None where there was none."""
 
     kind: Kind
     values: tuple[float | None, ...]
 
 
-class Released(Document):
+class Released(Value):
     """What Git says is released."""
 
     bento: str
@@ -63,7 +63,7 @@ class Released(Document):
     card_url: str | None = None
 
 
-class Server(Document):
+class Server(Value):
     """Whether the model answers. `last_prediction`: the newest that was recorded."""
 
     state: State
@@ -75,7 +75,7 @@ class Server(Document):
     last_prediction: datetime | None = None
 
 
-class Entry(Document):
+class Entry(Value):
     """A request for a run and what became of it, or a run that nobody had to ask for.
 
     `state` is the trigger's, or the run's outcome where there is no trigger. `verdict`: what the gate said.
@@ -102,7 +102,7 @@ class Entry(Document):
     card_url: str | None = None
 
 
-class Line(Document):
+class Line(Value):
     """One model in one environment. `why`: what is wrong with it, the worst first."""
 
     usecase: str
@@ -133,7 +133,7 @@ class Line(Document):
         return next((trend.values for trend in self.trends if trend.kind == kind), ())
 
 
-class Overview(Document):
+class Overview(Value):
     """All models, problems first. `problems`: what of it cannot be told now."""
 
     as_of: datetime
@@ -149,7 +149,7 @@ class Overview(Document):
         return sum(model.mark == mark for model in self.models)
 
 
-class Point(Document):
+class Point(Value):
     """One assessment on a chart."""
 
     kind: Kind
@@ -161,7 +161,7 @@ class Point(Document):
     interval: tuple[float, float] | None = None
 
 
-class Column(Document):
+class Column(Value):
     """One column's distance from its training data."""
 
     kind: Kind
@@ -172,7 +172,7 @@ class Column(Document):
     new_categories: list[str] = []
 
 
-class Slice(Document):
+class Slice(Value):
     """The live quality of a part of the predictions."""
 
     column: str
@@ -181,7 +181,7 @@ class Slice(Document):
     score: float | None
 
 
-class Report(Document):
+class Report(Value):
     """Evidently's own report of one evaluation."""
 
     time: datetime
@@ -189,7 +189,7 @@ class Report(Document):
     url: str
 
 
-class Contract(Document):
+class Contract(Value):
     """What usecase.yaml says of the model, as far as people ask for it here."""
 
     purpose: str
@@ -202,7 +202,7 @@ class Contract(Document):
     retrain: str
 
 
-class ModelPage(Document):
+class ModelPage(Value):
     """Everything of one model in one environment."""
 
     as_of: datetime

@@ -13,10 +13,10 @@ from pipelines.predictions.store.statements import insert_new
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from pipelines.documents import Document
+    from pipelines.documents import Value
 
 
-def save_assessments(connection: Connection, found: Sequence[Document]) -> int:
+def save_assessments(connection: Connection, found: Sequence[Value]) -> int:
     """An assessment is told by its id, and never changes."""
     return insert_new(connection, schema.assessments, [document.model_dump() for document in found])
 

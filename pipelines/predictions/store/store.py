@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from sqlalchemy import Connection
 
-    from pipelines.documents import Document
+    from pipelines.documents import Value
     from pipelines.predictions.source import Coverage
 
 EXPIRED_AT_ONCE = 50_000
@@ -109,7 +109,7 @@ class Store:
 
     # --- what was judged of both ------------------------------------------------------------------------------
 
-    def save_assessments(self, found: Sequence[Document]) -> int:
+    def save_assessments(self, found: Sequence[Value]) -> int:
         """How many of them are new."""
         with self.database.writing() as connection:
             return assessment_rows.save_assessments(connection, found)
