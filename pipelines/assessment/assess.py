@@ -10,6 +10,7 @@ Nothing is written but the HTML report, whole or not at all: an evaluation that 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,9 +34,11 @@ from pipelines.usecase.model import Drift, Quality
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipelines.assessment.comparison import Comparison
+    from pipelines.assessment.comparison import Comparison, Pair
 
-# As many as the reference has: with more, Evidently's PSI counts empty bins differently, and takes longer.
+log = logging.getLogger(__name__)
+
+# As many as the reference has: more rows say more than it can, and take longer to read.
 SAMPLED_ROWS = 5000
 JOINED_ROWS = 20_000
 FEWEST_REFERENCE_ROWS = 50
@@ -145,7 +148,7 @@ def _assess_drift(scene: _Scene, rule: Drift) -> list[Assessment]:
 
 
 def _judge_drift(scene: _Scene, rule: Drift, sample: Sample, rows: pd.DataFrame, there: int) -> list[Assessment]:
-    """Inputs and predictions are judged apart, and measured in one go: they share Evidently's report."""
+    """Inputs and predictions are judged apart, and share a report."""
     signature = scene.reference.signature
     chosen, left_out = _watched_columns(scene, rule)
     tables: dict[Kind, tuple[pd.DataFrame, pd.DataFrame, Callable[[str], bool]]] = {
@@ -158,7 +161,7 @@ def _judge_drift(scene: _Scene, rule: Drift, sample: Sample, rows: pd.DataFrame,
     }
     comparisons = {kind: compare_tables(rule, *table) for kind, table in tables.items()}
     pairs = [pair for kind, found in comparisons.items() for pair in _pairs(kind, found)]
-    distances, report = measure_distances(rule, pairs)
+    distances = measure_distances(rule, pairs)
     judged = {
         kind: TableDrift(
             method=rule.method,
@@ -169,18 +172,20 @@ def _judge_drift(scene: _Scene, rule: Drift, sample: Sample, rows: pd.DataFrame,
         )
         for kind, found in comparisons.items()
     }
-    path = _keep_report(scene, any(table.drifted for table in judged.values()), report)
+    report = _keep_report(scene, any(table.drifted for table in judged.values()), rule, pairs, distances)
     return [
-        _told_drift(scene, rule, kind, table, there, path, left_out if kind == "inputs" else {})
+        _told_drift(scene, rule, kind, table, there, report, left_out if kind == "inputs" else {})
         for kind, table in judged.items()
     ]
 
 
 def _told_drift(
-    scene: _Scene, rule: Drift, kind: Kind, table: TableDrift, there: int, path: Path | None, left_out: dict[str, str]
+    scene: _Scene, rule: Drift, kind: Kind, table: TableDrift, there: int, report: _Report, left_out: dict[str, str]
 ) -> Assessment:
     window = (scene.now - rule.window, scene.now)
     detail = table.model_dump(mode="json") | {"predictions": there, "left_out": dict(left_out)}
+    if report.problem:
+        detail["report_problem"] = report.problem
     worst = table.worst
     if worst is None or worst.score is None:
         return scene.give(
@@ -197,7 +202,7 @@ def _told_drift(
         value=worst.score,
         threshold=rule.threshold,
         detail=detail,
-        report_path=str(path) if path else None,
+        report_path=str(report.path) if report.path else None,
     )
 
 
@@ -233,7 +238,7 @@ def _answered(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _pairs(kind: str, comparisons: list[Comparison]) -> list[Any]:
+def _pairs(kind: str, comparisons: list[Comparison]) -> list[Pair]:
     """What there is to measure, named so that inputs and predictions do not mix in one report."""
     from dataclasses import replace
 
@@ -246,10 +251,27 @@ def _of_kind(kind: str, distances: dict[str, float]) -> dict[str, float]:
     return {name.removeprefix(head): score for name, score in distances.items() if name.startswith(head)}
 
 
-def _keep_report(scene: _Scene, alert: bool, report: Any) -> Path | None:
-    if scene.reports is None or report is None:
-        return None
-    return scene.reports.keep(scene.usecase.name, scene.environment, scene.now, alert, report)
+@dataclass(frozen=True)
+class _Report:
+    """Where the report of an evaluation is; `problem`: why there is none although one was due."""
+
+    path: Path | None = None
+    problem: str | None = None
+
+
+def _keep_report(scene: _Scene, alert: bool, rule: Drift, pairs: list[Pair], distances: dict[str, float]) -> _Report:
+    """A verdict stands without its report."""
+    place = (scene.usecase.name, scene.environment, scene.now, alert)
+    if scene.reports is None or not pairs or not scene.reports.is_due(*place):
+        return _Report()
+    from pipelines.assessment.evidently_report import draw_report
+
+    try:
+        return _Report(path=scene.reports.keep(*place, draw_report(rule, pairs, distances)))
+    except Exception as error:
+        problem = _told(error)
+        log.exception("no report of %s in %s: %s", scene.usecase.name, scene.environment, problem)
+        return _Report(problem=problem)
 
 
 # --- quality and labels --------------------------------------------------------------------------------------

@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.assessment.distances import FEW_VALUES
+
 if TYPE_CHECKING:
     import pandas as pd
 
 MISSING, RARE, NEW = "(missing)", "(rare)", "(new)"
 PRESENT = "present"
 RAREST_SHARE = 0.01
-FEW_VALUES = 20  # with so few different numbers a column is compared value by value, not by bins
 OUTER = 0.01
 NEW_NAMED = 10
 

@@ -1,7 +1,6 @@
-"""Do the requests, and the answers, still look like the training data? Evidently says how far apart they are.
+"""Do the requests, and the answers, still look like the training data?
 
-The method is always named: Evidently's own choice changes with the number of rows. All methods give a distance, so
-that above the threshold always means drift:
+All methods are distances (see `distances`), so that above the threshold always means drift:
 
     psi            numbers and categories: population stability index
     jensenshannon  numbers and categories: Jensen-Shannon distance
@@ -12,10 +11,10 @@ that above the threshold always means drift:
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from pipelines.assessment import distances as formulas
 from pipelines.assessment.comparison import Comparison, Pair, compare_category, compare_number
 from pipelines.documents import Value
 from pipelines.errors import MlopsError
@@ -26,19 +25,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-TOTAL_VARIATION = "total_variation"
-KS_DISTANCE = "ks_distance"
-METHODS = {
-    "psi": ("psi", "psi"),
-    "jensenshannon": ("jensenshannon", "jensenshannon"),
-    "wasserstein": ("wasserstein", TOTAL_VARIATION),
-    "ks": (KS_DISTANCE, TOTAL_VARIATION),
-}
 DIGITS = 6
 
 
 class DriftUndefined(MlopsError):
-    """Evidently gave no score for a column that has values on both sides."""
+    """A column that has values on both sides got a score that is no finite number."""
 
 
 class ColumnDrift(Value):
@@ -115,63 +106,41 @@ def _judge(rule: Drift, comparison: Comparison, distances: dict[str, float]) -> 
     )
 
 
-def measure_distances(rule: Drift, pairs: Sequence[Pair]) -> tuple[dict[str, float], Any]:
-    """Evidently's score of each pair by its name, and its snapshot, which can be written as HTML."""
-    if not pairs:
-        return {}, None
-    report, current, reference = _report(rule, pairs)
-    snapshot = report.run(current, reference)
-    scores = {}
-    for metric, pair in zip(snapshot.dict()["metrics"], pairs, strict=True):
-        score = float(metric["value"])
-        if math.isnan(score) and rule.method == "jensenshannon":
-            score = 0.0  # the root of a rounding error below zero
-        if not math.isfinite(score):
-            raise DriftUndefined(f"Evidently's {rule.method} of {pair.name} is {score}")
-        # It adds up in the order of a set of texts, which differs from process to process in the last digits.
-        scores[pair.name] = round(score, DIGITS)
-    return scores, snapshot
+def measure_distances(rule: Drift, pairs: Sequence[Pair]) -> dict[str, float]:
+    """The rule's distance of each pair by its name, rounded to six digits.
+
+    Raises:
+        DriftUndefined: a distance is no finite number.
+    """
+    return {pair.name: _measure(rule, pair) for pair in pairs}
 
 
-def _report(rule: Drift, pairs: Sequence[Pair]) -> tuple[Any, Any, Any]:
-    import pandas as pd
-
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.metrics import ValueDrift
-
-    _teach_distances()
-    definition = DataDefinition(
-        numerical_columns=[pair.name for pair in pairs if not pair.category],
-        categorical_columns=[pair.name for pair in pairs if pair.category],
-    )
-    metrics = [
-        ValueDrift(column=pair.name, method=METHODS[rule.method][pair.category], threshold=rule.threshold)
-        for pair in pairs
-    ]
-    tables = (
-        pd.DataFrame({pair.name: getattr(pair, side).reset_index(drop=True) for pair in pairs})
-        for side in ("current", "reference")
-    )
-    current, reference = (Dataset.from_pandas(table, data_definition=definition) for table in tables)
-    return Report(metrics, include_tests=True), current, reference
+def _measure(rule: Drift, pair: Pair) -> float:
+    distance = _category_distance(rule, pair) if pair.category else _number_distance(rule, pair)
+    if not math.isfinite(distance):
+        raise DriftUndefined(f"{rule.method} of {pair.name} is {distance}")
+    return round(distance, DIGITS)
 
 
-def _teach_distances() -> None:
-    """Two distances that Evidently does not have; its own of these names are p-values, which shrink with the rows."""
-    from evidently.legacy.calculations.stattests import StatTest, register_stattest
-    from evidently.legacy.core import ColumnType
-    from scipy.stats import ks_2samp
+def _number_distance(rule: Drift, pair: Pair) -> float:
+    reference, current = (series.to_numpy(dtype="float64") for series in (pair.reference, pair.current))
+    match rule.method:
+        case "psi":
+            return formulas.population_stability(formulas.binned_shares(reference, current))
+        case "jensenshannon":
+            return formulas.jensen_shannon(formulas.binned_shares(reference, current))
+        case "wasserstein":
+            return formulas.wasserstein(reference, current)
+        case "ks":
+            return formulas.kolmogorov_smirnov(reference, current)
 
-    def ks(reference: pd.Series, current: pd.Series, _kind: Any, threshold: float) -> tuple[float, bool]:
-        distance = float(ks_2samp(reference, current, method="asymp").statistic)
-        return distance, distance >= threshold
 
-    def variation(reference: pd.Series, current: pd.Series, _kind: Any, threshold: float) -> tuple[float, bool]:
-        was, now = (series.value_counts(normalize=True) for series in (reference, current))
-        distance = float(was.sub(now, fill_value=0).abs().sum()) / 2
-        return distance, distance >= threshold
-
-    numbers, texts = [ColumnType.Numerical], [ColumnType.Categorical]
-    register_stattest(StatTest(KS_DISTANCE, "Kolmogorov-Smirnov distance", numbers, 0.1), ks)
-    register_stattest(StatTest(TOTAL_VARIATION, "total variation", texts, 0.1), variation)
+def _category_distance(rule: Drift, pair: Pair) -> float:
+    shares = formulas.category_shares(pair.reference.to_numpy(dtype=object), pair.current.to_numpy(dtype=object))
+    match rule.method:
+        case "psi":
+            return formulas.population_stability(shares)
+        case "jensenshannon":
+            return formulas.jensen_shannon(shares)
+        case "wasserstein" | "ks":
+            return formulas.total_variation(shares)

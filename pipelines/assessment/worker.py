@@ -1,9 +1,9 @@
 """A round of evaluations in a process of its own.
 
-Evidently takes seconds and hundreds of megabytes to import. A child that judges all use cases one after another and
-ends gives the memory back between the rounds, and an evaluation that runs out of memory or never ends takes no monitor
-with it. The child reads jobs as JSON lines and gives one line for each that it has done; only whole lines count, so
-that of one which is killed nothing half is left.
+Thousands of stored pictures, and Evidently where a report is due, take hundreds of megabytes. A child that judges all
+use cases one after another and ends gives them back between the rounds, and an evaluation that runs out of memory or
+never ends takes no monitor with it. The child reads jobs as JSON lines and gives one line for each that it has done;
+only whole lines count, so that of one which is killed nothing half is left.
 """
 
 from __future__ import annotations

@@ -293,8 +293,45 @@ def test_the_report_is_kept_whole_and_named_in_both_assessments(tmp_path):
     path = found["inputs"].report_path
     assert path == found["predictions"].report_path == str(tmp_path / "staging/tiny/20261121-120000-alert.html")
     text = (tmp_path / "staging/tiny/20261121-120000-alert.html").read_text(encoding="utf-8")
-    assert "inputs: size" in text
+    assert f"inputs: size, psi {column(found['inputs'], 'size')['score']:.3f} > 0.2" in text
     assert text.rstrip().endswith("</html>")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["jensenshannon", "wasserstein", "ks"])
+def test_every_method_has_a_report_that_names_its_own_scores(tmp_path, method):
+    usecase = watched(quality=None, drift={"method": method, "threshold": 0.05, "min_rows": 100})
+
+    found = judged(sizes(500, shift=3.0), usecase=usecase, reports=Reports(tmp_path))
+
+    text = Path(found["inputs"].report_path).read_text(encoding="utf-8")
+    for name in ("size", "kind"):
+        assert f"inputs: {name}, {method} {column(found['inputs'], name)['score']:.3f}" in text.replace("\\u2264", "≤")
+
+
+def test_a_verdict_stands_where_its_report_cannot_be_written(tmp_path, caplog):
+    (tmp_path / "staging").write_text("a file where a folder should be")
+
+    found = judged(sizes(500, shift=3.0), reports=Reports(tmp_path))
+
+    assert found["inputs"].status == "alert"
+    assert found["inputs"].report_path is None
+    assert "NotADirectoryError" in found["inputs"].detail["report_problem"]
+    assert "no report of tiny in staging" in caplog.text
+
+
+def test_every_alert_has_a_report_and_a_quiet_evaluation_one_a_day(tmp_path):
+    reports = Reports(tmp_path)
+    day = timedelta(days=1)
+    assert reports.is_due("tiny", "staging", NOW, False)
+
+    reports.keep("tiny", "staging", NOW, False, _Page())
+    reports.keep("tiny", "staging", NOW, True, _Page())
+
+    assert not reports.is_due("tiny", "staging", NOW + day / 2, False)
+    assert reports.is_due("tiny", "staging", NOW + day / 2, True)
+    assert reports.is_due("tiny", "staging", NOW + day, False)
+    assert reports.is_due("other", "staging", NOW + day / 2, False)
 
 
 class _Page:

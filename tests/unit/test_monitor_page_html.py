@@ -239,7 +239,7 @@ class TestHostileWords:
         platform.problems = (EVIL,)
         drift = next(one for one in evaluated(2.0, 0.45) if one.kind == "inputs")
         column = {"column": EVIL, "score": 3.0, "drifted": True, "note": EVIL, "new_categories": [EVIL]}
-        detail = drift.detail | {"columns": [column], "left_out": {EVIL: EVIL}}
+        detail = drift.detail | {"columns": [column], "left_out": {EVIL: EVIL}, "report_problem": EVIL}
         quality = next(one for one in evaluated() if one.kind == "quality")
         part = {"column": EVIL, "value": EVIL, "rows": 1, "metrics": {"roc_auc": 0.1}}
         platform.keep(
@@ -260,6 +260,9 @@ class TestHostileWords:
         assert not [attrs for _, attrs in page.elements if any(name.startswith("on") for name in attrs)]
         assert not [link for link in page.links if link.lower().startswith(("javascript:", "data:"))]
         assert "<script>" in page.text
+
+    def test_a_report_that_could_not_be_drawn_is_said_to_be(self, hostile):
+        assert "could not be drawn: " in Page(hostile.get("/models/tiny/staging").text).text
 
     def test_and_the_browser_is_told_to_run_nothing(self, hostile):
         policy = hostile.get("/").headers["content-security-policy"]

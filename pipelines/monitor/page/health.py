@@ -58,6 +58,7 @@ def tell(assessment: Assessment, bento: str | None, reports: Path | None) -> Jud
         labelled=detail.get("labelled"),
         lag_median_seconds=detail.get("lag_median_seconds"),
         report=report_url(reports, assessment) if reports else None,
+        report_problem=detail.get("report_problem"),
     )
 
 

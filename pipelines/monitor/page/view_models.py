@@ -36,6 +36,7 @@ class Judged(Value):
     labelled: int | None = None
     lag_median_seconds: float | None = None
     report: str | None = None
+    report_problem: str | None = None
 
 
 class Trend(Value):
