@@ -1,10 +1,9 @@
 """A model with everything its answers carry: class names, ids, release, counts."""
 
 import collections
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import orjson
@@ -15,6 +14,16 @@ from bento.ids import PredictionIds
 from bento.recording.segments import SegmentHeader
 from bento.runtime import Columns, Model, read_record
 from bento.signature import GOLDEN_FILE, PROVENANCE_FILE, ClassName, Golden, Provenance, Signature
+from bento.variables import Variables, variable
+
+
+class ReleaseVariables(Variables):
+    """Set by the platform for each model server, which repeats them in its answers and records."""
+
+    title: ClassVar[str] = "What a model server is told of its release"
+
+    environment: str = variable("MLOPS_ENVIRONMENT", "", "The environment that it serves.", shown="unknown")
+    commit: str = variable("MLOPS_RELEASE_COMMIT", "", "The commit that released it.", shown="unknown")
 
 
 class Predictor:
@@ -76,14 +85,15 @@ def class_key(name: ClassName) -> str:
 
 def release_info(provenance: Provenance) -> dict[str, str | None]:
     """Where an answer comes from. The commit is known where the platform tells it by MLOPS_RELEASE_COMMIT."""
+    release = ReleaseVariables.load()
     return {
         "bento": provenance.bento,
         "model": provenance.model,
         "run": provenance.run,
         "data": provenance.data,
         "code": provenance.code,
-        "environment": os.environ.get("MLOPS_ENVIRONMENT") or None,
-        "commit": os.environ.get("MLOPS_RELEASE_COMMIT") or None,
+        "environment": release.environment or None,
+        "commit": release.commit or None,
     }
 
 

@@ -1,42 +1,18 @@
 """Where things are: the checkout, the state folder, the tracking store, the Git remote.
 
-Everything has an embedded default under the state folder and can be set by an environment variable:
-
-    MLOPS_ROOT          the checkout with apps/            (default: the nearest folder upwards that has apps/)
-    MLOPS_HOME          the state folder                   (default: <root>/.mlops)
-    MLOPS_ENVIRONMENT   where a run releases to            (default: staging)
-    MLOPS_TRACKING_URI  MLflow                             (default: SQLite in the state folder)
-    MLOPS_SNAPSHOTS     data snapshots, any fsspec URL     (default: the state folder)
-    MLOPS_BENTOS        packed Bentos                      (default: the state folder)
-    MLOPS_REMOTE        the Git repository with release.yaml (default: the bare origin in the state folder)
-    MLOPS_BRANCH        its branch                         (default: main)
-    MLOPS_IMAGES        where images go, one repository a use case below it, as in registry.example.com/models
-                        (default: nowhere; a release names a Bento of the store)
-    MLOPS_BASE_IMAGE    the serving base that they stand on, by digest or tag; bento/Dockerfile makes it
-    MLOPS_STORE         the prediction store, an SQLAlchemy URL of SQLite or PostgreSQL (default: SQLite in the state
-                        folder)
-    MLOPS_PRIVACY_KEY   what columns are hashed with where a use case asks for it (default: one made in the state
-                        folder)
-    MLOPS_MONITOR_URL   the monitor, where predictions and labels go (default: none)
-    MLOPS_MONITOR_TOKEN what it lets in with
-    MLOPS_PUBLISH_LATER 1: steps leave it to the runner to publish their records to MLflow
-    MLOPS_STEPS_APART   1: each step is a container of its own, whose disk goes with it
-    MLOPS_CODE          the commit that this code was built from, where there is no checkout to ask (default: none)
-
-    MLOPS_GITHUB_REPOSITORY  owner/name, where production is released by pull request (default: that of MLOPS_REMOTE)
-    MLOPS_GITHUB_API    of a GitHub Enterprise server (default: github.com's)
-
-Logins to Git and to GitHub: see pipelines.git.credentials and pipelines.git.github.
-Logins to registries, and registries without TLS: see pipelines.packaging.oci.credentials.
+Everything has an embedded default under the state folder and can be set by an environment variable; docs/settings.md
+lists them all. The ones behind this class are declared in `pipelines.places`.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.errors import MlopsError
-from pipelines.packaging.oci.reference import Reference
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 ENVIRONMENTS = ("local", "staging", "production")
 
@@ -104,29 +80,40 @@ class Settings:
     def load(
         cls, environ: Mapping[str, str] | None = None, *, root: Path | None = None, home: Path | None = None
     ) -> "Settings":
-        """Read the environment; `root` and `home` given here win over it."""
-        env = os.environ if environ is None else environ
-        root = (root or _root(env)).resolve()
-        home = Path(home or env.get("MLOPS_HOME") or root / ".mlops").expanduser().resolve()
+        """Read the environment; `root` and `home` given here win over it.
+
+        Raises:
+            VariableWrong: a variable has a value that it cannot have.
+            SettingMissing: a variable is set, and one that it needs is not.
+            UnknownEnvironment: the repository has no such environment.
+            NoCheckout: there is no checkout here.
+        """
+        from pipelines.places import Places  # costs 60 ms, which `mlops --help` need not pay
+
+        given = Places.load(environ)
+        root = (root or _root(given.root)).resolve()
+        home = Path(home or given.home or root / ".mlops").expanduser().resolve()
+        _require_base(given.images, given.base_image)
         return cls(
             root=root,
             home=home,
-            environment=known_environment(env.get("MLOPS_ENVIRONMENT", "staging")),
-            tracking_uri=env.get("MLOPS_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}"),
-            snapshots=env.get("MLOPS_SNAPSHOTS", str(home / "snapshots")),
-            bentos=Path(env.get("MLOPS_BENTOS", home / "bentos")),
-            remote=env.get("MLOPS_REMOTE", str(home / "origin.git")),
-            branch=env.get("MLOPS_BRANCH", "main"),
-            publish_later=env.get("MLOPS_PUBLISH_LATER", "") == "1",
-            steps_apart=env.get("MLOPS_STEPS_APART", "") == "1",
-            code=env.get("MLOPS_CODE", ""),
-            github_repository=env.get("MLOPS_GITHUB_REPOSITORY", ""),
-            github_api=env.get("MLOPS_GITHUB_API", ""),
-            store=env.get("MLOPS_STORE", f"sqlite:///{home / 'monitor.db'}"),
-            monitor=env.get("MLOPS_MONITOR_URL", "").rstrip("/"),
-            monitor_token=env.get("MLOPS_MONITOR_TOKEN", ""),
-            privacy_key=env.get("MLOPS_PRIVACY_KEY", ""),
-            **_images(env),
+            environment=known_environment(given.environment),
+            tracking_uri=given.tracking_uri or f"sqlite:///{home / 'mlflow.db'}",
+            snapshots=given.snapshots or str(home / "snapshots"),
+            bentos=given.bentos or home / "bentos",
+            remote=given.remote or str(home / "origin.git"),
+            branch=given.branch,
+            publish_later=given.publish_later,
+            steps_apart=given.steps_apart,
+            code=given.code,
+            images=given.images.rstrip("/"),
+            base_image=given.base_image,
+            github_repository=given.github_repository,
+            github_api=given.github_api,
+            store=_shown(given.store) or f"sqlite:///{home / 'monitor.db'}",
+            monitor=given.monitor.rstrip("/"),
+            monitor_token=_shown(given.monitor_token),
+            privacy_key=_shown(given.privacy_key),
         )
 
 
@@ -137,23 +124,22 @@ def known_environment(name: str) -> str:
     return name
 
 
-def _images(env: Mapping[str, str]) -> dict[str, str]:
-    """Where images go, refused here and now: a run would notice it only after it has trained."""
-    images, base = env.get("MLOPS_IMAGES", "").rstrip("/"), env.get("MLOPS_BASE_IMAGE", "")
-    if images:
-        Reference.repository_of(images)
-        if not base:
-            raise SettingMissing(
-                "MLOPS_IMAGES is set, but MLOPS_BASE_IMAGE is not",
-                hint="name the serving base that images stand on; docs/images.md says how it is made",
-            )
-        Reference.parse(base)
-    return {"images": images, "base_image": base}
+def _require_base(images: str, base_image: str) -> None:
+    """Refused here and now: a run would notice it only after it has trained. Names are checked by the run."""
+    if images and not base_image:
+        raise SettingMissing(
+            "MLOPS_IMAGES is set, but MLOPS_BASE_IMAGE is not",
+            hint="name the serving base that images build on; docs/images.md says how it is made",
+        )
 
 
-def _root(env: Mapping[str, str]) -> Path:
-    if env.get("MLOPS_ROOT"):
-        return Path(env["MLOPS_ROOT"])
+def _shown(secret: "SecretStr | None") -> str:
+    return secret.get_secret_value() if secret else ""
+
+
+def _root(given: Path | None) -> Path:
+    if given:
+        return given
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "apps").is_dir() and (folder / "pyproject.toml").is_file():

@@ -1,13 +1,6 @@
 """Keeping every prediction without a request noticing: one append in memory; a thread writes it to the spool.
 
-Where it is told of a monitor, a server records what it answers, and `bento.recording.shipper` sends it there:
-
-    MLOPS_MONITOR_URL     the monitor
-    MLOPS_MONITOR_TOKEN   what it lets a server in with
-    MLOPS_MONITOR_FOLDER  in place of both: a folder with the files url and token, which may come later, and change
-    MLOPS_SPOOL           the folder in which predictions wait (default: in the system's temporary folder)
-    MLOPS_SPOOL_BYTES     most bytes a server lets wait there (default: 64 MiB)
-
+Where RecordingVariables name a monitor, a server records what it answers, and `bento.recording.shipper` sends it there.
 Whatever cannot be kept is dropped and counted; no request waits or fails for it.
 """
 
@@ -19,15 +12,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import SecretStr
 
 from bento.recording import segments
 from bento.recording.metrics import RecordingMetrics
 from bento.recording.segments import SegmentHeader
 from bento.recording.shipper import Address, Shipper
 from bento.recording.spool import Spool
+from bento.variables import Variables, VariableWrong, variable
 
 QUEUE_BYTES = 32 * 1024 * 1024
 QUEUE_LENGTH = 20_000
@@ -43,32 +39,60 @@ DEFAULT_SPOOL_BYTES = 64 * 1024 * 1024
 log = logging.getLogger("bento")
 
 
+class RecordingVariables(Variables):
+    """Read by a model server when it starts. What it records waits in a spool until the monitor has taken it."""
+
+    title: ClassVar[str] = "Recording predictions"
+
+    monitor: str = variable("MLOPS_MONITOR_URL", "", "The monitor, where predictions go.", shown="none: no recording")
+    token: SecretStr | None = variable("MLOPS_MONITOR_TOKEN", None, "Bearer token for the monitor.")
+    folder: Path | None = variable(
+        "MLOPS_MONITOR_FOLDER",
+        None,
+        "In place of both: a folder with the files `url` and `token`, which may come later, and change.",
+    )
+    spool: Path | None = variable(
+        "MLOPS_SPOOL",
+        None,
+        "The folder in which predictions wait.",
+        shown="`mlops-spool-<user id>` in the system's temporary folder",
+    )
+    spool_bytes: int = variable(
+        "MLOPS_SPOOL_BYTES", DEFAULT_SPOOL_BYTES, "Most bytes that may wait there.", shown="64 MiB", ge=1
+    )
+
+
 @dataclass(frozen=True)
 class RecordingOptions:
     """Where to, and how much may wait."""
 
     monitor: str = ""
-    token: str = ""
+    token: str = field(default="", repr=False)
     folder: Path | None = None
     spool: Path = Path(tempfile.gettempdir()) / f"mlops-spool-{os.getuid()}"
     spool_bytes: int = DEFAULT_SPOOL_BYTES
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> "RecordingOptions | None":
-        """From the environment; None where nothing is to be recorded."""
+        """From the environment; None where nothing is to be recorded.
+
+        A size that cannot be is logged and left out: a server that answers is worth more than one that records.
+        """
         env = os.environ if environ is None else environ
-        monitor, folder = env.get("MLOPS_MONITOR_URL", "").rstrip("/"), env.get("MLOPS_MONITOR_FOLDER", "")
-        if not monitor and not folder:
+        try:
+            given = RecordingVariables.load(env)
+        except VariableWrong as error:
+            log.error("%s; %d is used", error, DEFAULT_SPOOL_BYTES)  # noqa: TRY400 - its cause is the message
+            given = RecordingVariables.load({**env, "MLOPS_SPOOL_BYTES": ""})
+        monitor = given.monitor.rstrip("/")
+        if not monitor and not given.folder:
             return None
-        size = env.get("MLOPS_SPOOL_BYTES", "")
-        if size and not size.isdigit():
-            log.error("MLOPS_SPOOL_BYTES is %r, which is no whole number; %d is used", size, DEFAULT_SPOOL_BYTES)
         return cls(
             monitor=monitor,
-            token=env.get("MLOPS_MONITOR_TOKEN", ""),
-            folder=None if monitor else Path(folder),
-            spool=Path(env["MLOPS_SPOOL"]) if env.get("MLOPS_SPOOL") else cls.spool,
-            spool_bytes=int(size) if size.isdigit() else DEFAULT_SPOOL_BYTES,
+            token=given.token.get_secret_value() if given.token else "",
+            folder=None if monitor else given.folder,
+            spool=given.spool or cls.spool,
+            spool_bytes=given.spool_bytes,
         )
 
     def address(self) -> Address | None:

@@ -1,5 +1,6 @@
 """What every verb is given: where the checkout and the state are."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,28 @@ class Context:
 
     def __init__(self, root: Path | None, home: Path | None) -> None:
         self._root, self._home = root, home
+        self._warned = False
 
     @property
     def settings(self) -> "Settings":
+        """From the environment; a variable that looks like a typo is pointed out once."""
         from pipelines.settings import Settings
 
-        return Settings.load(root=self._root, home=self._home)
+        settings = Settings.load(root=self._root, home=self._home)
+        if not self._warned:
+            self._warned = True
+            _warn_of_typos()
+        return settings
+
+
+def _warn_of_typos() -> None:
+    """The list of all variables costs time to load, so it is asked only for what Settings does not know."""
+    from pipelines.places import Places
+
+    if not Places.strangers(os.environ):
+        return
+    from pipelines.cli.variables import likely_typos
+    from pipelines.console import make_console
+
+    for sentence in likely_typos(os.environ):
+        make_console(stderr=True).print(f"[yellow]warning:[/] {sentence}")

@@ -1,10 +1,4 @@
-"""With which name, token and key this machine acts on a remote Git repository. All from the environment:
-
-    MLOPS_GIT_TOKEN         for https remotes
-    MLOPS_GIT_TOKEN_FILE    the same in a file, such as a mounted secret
-    MLOPS_GIT_SSH_KEY       the private key for SSH remotes (default: this machine's ssh as it is set up)
-    MLOPS_GIT_KNOWN_HOSTS   the hosts to trust, as ssh's known_hosts (default: ssh's own)
-    MLOPS_GIT_AUTHOR        `Name <address>` of release commits (default: mlops <mlops@localhost>)
+"""With which name, token and key this machine acts on a remote Git repository: the variables of GitVariables.
 
 Read each time git is started: a token that is renewed while a long training runs is the one that is used. It goes to
 git through its environment and to no other host than the remote's, never into an argument, a URL or a message.
@@ -18,9 +12,13 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from pipelines.errors import MlopsError
+from pipelines.variables import Variables, variable
 
 USER = "x-access-token"  # GitHub's; other hosts take any name with a token, or the one in the URL
 NOBODY = ("mlops", "mlops@localhost")
@@ -44,6 +42,23 @@ class AccessInvalid(MlopsError):
     """A setting about the login to Git cannot be right: a missing file, a token where it would be seen."""
 
 
+class GitVariables(Variables):
+    """Read each time git talks to a remote repository."""
+
+    title: ClassVar[str] = "Git"
+
+    token: SecretStr | None = variable("MLOPS_GIT_TOKEN", None, "For https remotes.")
+    ssh_key: Path | None = variable(
+        "MLOPS_GIT_SSH_KEY", None, "The file of the private key for SSH remotes.", shown="this machine's ssh setup"
+    )
+    known_hosts: Path | None = variable(
+        "MLOPS_GIT_KNOWN_HOSTS", None, "The hosts to trust: a file in ssh's known_hosts format.", shown="ssh's own"
+    )
+    author: str = variable(
+        "MLOPS_GIT_AUTHOR", "", "The author of release commits: `Name <address>`.", shown="`mlops <mlops@localhost>`"
+    )
+
+
 @dataclass(frozen=True)
 class Access:
     """What a remote repository is told about who is there."""
@@ -56,12 +71,18 @@ class Access:
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> "Access":
-        env = os.environ if environ is None else environ
-        name, address = _author(env.get("MLOPS_GIT_AUTHOR", ""))
+        """From the environment.
+
+        Raises:
+            VariableWrong: a variable has a value that it cannot have, or a token's file cannot be read.
+            AccessInvalid: a key or a list of hosts is not there, or the token is not one.
+        """
+        given = GitVariables.load(environ)
+        name, address = _author(given.author)
         return cls(
-            token=env.get("MLOPS_GIT_TOKEN") or _token_of_file(env.get("MLOPS_GIT_TOKEN_FILE", "")),
-            ssh_key=_file(env, "MLOPS_GIT_SSH_KEY"),
-            known_hosts=_file(env, "MLOPS_GIT_KNOWN_HOSTS"),
+            token=_token(given.token),
+            ssh_key=_file("MLOPS_GIT_SSH_KEY", given.ssh_key),
+            known_hosts=_file("MLOPS_GIT_KNOWN_HOSTS", given.known_hosts),
             name=name,
             address=address,
         )
@@ -144,24 +165,19 @@ def _author(text: str) -> tuple[str, str]:
     return match["name"], match["address"]
 
 
-def _token_of_file(name: str) -> str | None:
-    if not name:
-        return None
-    try:
-        token = Path(name).expanduser().read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise AccessInvalid(f"MLOPS_GIT_TOKEN_FILE: {name} cannot be read: {error.strerror}") from None
-    if not token or any(char.isspace() for char in token):
-        raise AccessInvalid(f"MLOPS_GIT_TOKEN_FILE: expected one token, alone, in {name}")
+def _token(given: SecretStr | None) -> str | None:
+    token = given.get_secret_value() if given else None
+    if token and any(char.isspace() for char in token):
+        raise AccessInvalid("MLOPS_GIT_TOKEN: expected one token, alone (its value is not shown)")
     return token
 
 
-def _file(env: Mapping[str, str], key: str) -> Path | None:
-    if not env.get(key):
+def _file(name: str, given: Path | None) -> Path | None:
+    if given is None:
         return None
-    path = Path(env[key]).expanduser().absolute()
+    path = given.expanduser().absolute()
     if not os.access(path, os.R_OK) or not path.is_file():
-        raise AccessInvalid(f"{key}: {path} is no file that can be read here")
+        raise AccessInvalid(f"{name}: {path} is no file that can be read here")
     return path
 
 

@@ -1,21 +1,18 @@
-"""Pull requests on GitHub, as far as a release needs them: one open request a branch, opened or brought up to date.
+"""Pull requests on GitHub, as far as a release needs them: one open request a branch, opened or brought up to date."""
 
-MLOPS_GITHUB_REPOSITORY  owner/name                          (default: MLOPS_REMOTE, where that is on GitHub)
-MLOPS_GITHUB_TOKEN       contents and pull requests: write   (default: GITHUB_TOKEN, or the token for git)
-MLOPS_GITHUB_API         for GitHub Enterprise: https://github.example.com/api/v3
-"""
-
-import os
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import quote, urlsplit
+
+from pydantic import SecretStr
 
 from pipelines.errors import MlopsError
 from pipelines.git.credentials import Access
 from pipelines.settings import Settings
+from pipelines.variables import Variables, variable
 
 if TYPE_CHECKING:
     import httpx
@@ -49,6 +46,20 @@ class GitHubInvalid(MlopsError):
     """A setting about GitHub cannot be right."""
 
 
+class GitHubVariables(Variables):
+    """Read when a promotion opens a pull request, beside the two under [Where things are](#where-things-are)."""
+
+    title: ClassVar[str] = "GitHub"
+
+    token: SecretStr | None = variable(
+        "MLOPS_GITHUB_TOKEN",
+        None,
+        "May write contents and pull requests.",
+        also=("GITHUB_TOKEN",),
+        shown="`GITHUB_TOKEN`, else the token for Git where `MLOPS_REMOTE` is on GitHub",
+    )
+
+
 @dataclass(frozen=True)
 class PullRequest:
     number: int
@@ -67,7 +78,6 @@ class GitHub:
     @classmethod
     def of(cls, settings: Settings, environ: Mapping[str, str] | None = None) -> "GitHub | None":
         """The repository that these settings release to, None when it is not on GitHub."""
-        env = os.environ if environ is None else environ
         host, path = _host_and_path(settings.remote)
         api = (settings.github_api or PUBLIC_API).rstrip("/")
         on_github = host in _hosts(api)
@@ -76,9 +86,10 @@ class GitHub:
             return None
         if not NAME_PATTERN.fullmatch(repository):
             raise GitHubInvalid(f"MLOPS_GITHUB_REPOSITORY: expected owner/name (got {repository!r})")
-        token = env.get("MLOPS_GITHUB_TOKEN") or env.get("GITHUB_TOKEN")
+        given = GitHubVariables.load(environ).token
+        token = given.get_secret_value() if given else None
         if not token and on_github:
-            token = Access.load(env).token
+            token = Access.load(environ).token
         return cls(repository, api, token)
 
     @property

@@ -1,13 +1,27 @@
 """Everything the checks look at, read once."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from pipelines.gitops.flux import Applied, Cluster, read_clusters
 from pipelines.gitops.kustomize import Manifest
 from pipelines.gitops.schemas import SchemaFolder
 from pipelines.gitops.sources import place_of
+from pipelines.variables import Variables, variable
+
+
+class TreeVariables(Variables):
+    """Read by `mlops check`."""
+
+    title: ClassVar[str] = "Checks of the tree"
+
+    schemas: Path | None = variable(
+        "MLOPS_SCHEMAS",
+        None,
+        "The folder of schemas that objects must have; see [checks](checks.md).",
+        shown="`../shared/schemas`, else `.mlops/schemas` in the checkout",
+    )
 
 
 @dataclass(frozen=True)
@@ -30,8 +44,7 @@ class Tree:
 
 def schemas_folder(root: Path) -> Path:
     """MLOPS_SCHEMAS, else `schemas` in a folder `shared` beside the checkout, else .mlops/schemas in it."""
-    named = os.environ.get("MLOPS_SCHEMAS")
-    if named:
-        return Path(named)
+    if named := TreeVariables.load().schemas:
+        return named
     beside = root.parent / "shared" / "schemas"
     return beside if beside.is_dir() else root / ".mlops" / "schemas"

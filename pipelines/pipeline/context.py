@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.documents import Document
 from pipelines.errors import MlopsError
+from pipelines.packaging.oci.reference import require_image_names
 from pipelines.pipeline.isolation import require_shared_stores
 from pipelines.runs.journal import Journal, Record
 from pipelines.runs.request import RunRequest
@@ -101,6 +102,7 @@ def stepping(name: str, request: Mapping[str, Any]) -> Iterator[Step]:
     journal.append(Record(step=name, event="started", time=started))
     step = None
     try:
+        require_image_names(settings.images, settings.base_image)
         if settings.steps_apart:
             require_shared_stores(settings)
         usecase = load_usecase(settings.root, asked.usecase, asked.environment)

@@ -1,10 +1,4 @@
-"""What is asked of Kubeflow Pipelines' API server, over KFP's own client, with errors that say what to do.
-
-MLOPS_KUBEFLOW_URL         the API server (in a cluster http://ml-pipeline.kubeflow.svc.cluster.local:8888)
-MLOPS_KUBEFLOW_TOKEN       what it lets in with, where something in front of it asks (default: nothing)
-MLOPS_KUBEFLOW_TOKEN_FILE  the same in a file, such as a projected service account token; read at every request
-MLOPS_KUBEFLOW_NAMESPACE   whose pipelines, where it serves several teams (default: those of the server itself)
-"""
+"""What is asked of Kubeflow Pipelines' API server, over KFP's own client, with errors that say what to do."""
 
 import json
 import os
@@ -12,10 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import SecretStr
 
 from pipelines.errors import MlopsError
 from pipelines.runs.request import RunRequest
+from pipelines.variables import Variables, variable
 
 TIMEOUT_SECONDS = (5, 30)
 NEWEST = 100
@@ -68,6 +65,33 @@ class Version:
     name: str
 
 
+class KubeflowVariables(Variables):
+    """Read by `mlops run --runner kubeflow` and by the Job that delivers pipelines."""
+
+    title: ClassVar[str] = "Kubeflow Pipelines"
+
+    url: str = variable(
+        "MLOPS_KUBEFLOW_URL",
+        "",
+        "Its API server; in a cluster `http://ml-pipeline.kubeflow.svc.cluster.local:8888`.",
+        shown="none; needed",
+    )
+    token: SecretStr | None = variable(
+        "MLOPS_KUBEFLOW_TOKEN", None, "Bearer token, where something in front of it asks for one.", file=False
+    )
+    token_file: Path | None = variable(
+        "MLOPS_KUBEFLOW_TOKEN_FILE",
+        None,
+        "The same in a file, such as a projected service account token; read at each request.",
+    )
+    namespace: str = variable(
+        "MLOPS_KUBEFLOW_NAMESPACE",
+        "",
+        "Whose pipelines, where it serves several teams.",
+        shown="those of the server itself",
+    )
+
+
 @dataclass(frozen=True)
 class KubeflowAccess:
     """Where the API server is and how one gets in."""
@@ -79,21 +103,16 @@ class KubeflowAccess:
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> "KubeflowAccess":
-        env = os.environ if environ is None else environ
-        url = env.get("MLOPS_KUBEFLOW_URL", "").rstrip("/")
+        given = KubeflowVariables.load(environ)
+        url = given.url.rstrip("/")
         if not url.startswith(("http://", "https://")):
             raise KubeflowNotSet(
                 f"MLOPS_KUBEFLOW_URL is {url!r}; it names Kubeflow Pipelines' API server, http(s)://…",
                 hint="from outside a cluster: `kubectl -n kubeflow port-forward svc/ml-pipeline 8888`, then "
                 "MLOPS_KUBEFLOW_URL=http://localhost:8888",
             )
-        file = env.get("MLOPS_KUBEFLOW_TOKEN_FILE")
-        return cls(
-            url,
-            env.get("MLOPS_KUBEFLOW_TOKEN", ""),
-            Path(file) if file else None,
-            env.get("MLOPS_KUBEFLOW_NAMESPACE", ""),
-        )
+        token = given.token.get_secret_value() if given.token else ""
+        return cls(url, token, given.token_file, given.namespace)
 
     def bearer(self) -> str:
         """Read each time: projected tokens are renewed while a training runs."""

@@ -38,8 +38,10 @@ class UnknownParam(MlopsError):
 def prepare(settings: Settings, name: str) -> str:
     """Refuse what cannot work before anything starts, bring the origin up to the checkout; gives the code's version."""
     from pipelines.embedded.origin import code_version, ensure_origin
+    from pipelines.packaging.oci.reference import require_image_names
     from pipelines.release.releases import open_releases
 
+    require_image_names(settings.images, settings.base_image)
     load_usecase(settings.root, name, settings.environment)
     _require_writable(settings.home)
     if settings.remote == str(settings.home / "origin.git"):
@@ -51,6 +53,9 @@ def prepare(settings: Settings, name: str) -> str:
 
 def prepare_elsewhere(settings: Settings, name: str) -> str:
     """Like `prepare` for a run on another machine, whose image says which code it is; this one needs no checkout."""
+    from pipelines.packaging.oci.reference import require_image_names
+
+    require_image_names(settings.images, settings.base_image)
     load_usecase(settings.root, name, settings.environment)
     _require_writable(settings.home)
     return settings.code or "unknown"

@@ -1,17 +1,18 @@
 """How requests to Google Cloud are signed: by google-auth's default login, or by a token that is given.
 
-    MLOPS_VERTEX_TOKEN              an access token, as `gcloud auth print-access-token` prints it
-    GOOGLE_APPLICATION_CREDENTIALS  a file of google-auth: workload identity federation, a user's login, a key
-
-Without either, google-auth looks for gcloud's login and for the machine's own service account. No token is written
+Without MLOPS_VERTEX_TOKEN, google-auth looks for a file of GOOGLE_APPLICATION_CREDENTIALS (workload identity
+federation, a user's login, a key), for gcloud's login and for the machine's own service account. No token is written
 anywhere, and none is sent over plain HTTP except to loopback.
 """
 
-import os
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from pipelines.errors import MlopsError
+from pipelines.variables import Variables, variable
 from pipelines.vertex.errors import VertexLoginMissing, VertexLoginRefused
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -24,11 +25,31 @@ class PlainAddress(MlopsError):
     """A token would be sent where others can read it."""
 
 
+class VertexVariables(Variables):
+    """Read by what talks to Vertex AI, and by each step that runs there."""
+
+    title: ClassVar[str] = "Vertex AI"
+
+    token: SecretStr | None = variable(
+        "MLOPS_VERTEX_TOKEN",
+        None,
+        "An access token, as `gcloud auth print-access-token` prints it.",
+        shown="google-auth's default login",
+    )
+    api: str = variable(
+        "MLOPS_VERTEX_API", "", "Another address of its API, such as a private endpoint's.", shown="the region's own"
+    )
+    secrets_api: str = variable(
+        "MLOPS_VERTEX_SECRETS_API",
+        "https://secretmanager.googleapis.com",
+        "Secret Manager's address, which steps fetch their secrets from.",
+    )
+
+
 def token_source(environ: Mapping[str, str] | None = None) -> TokenSource:
     """A function that gives a valid token each time. Raises VertexLoginMissing when first asked, not before."""
-    env = os.environ if environ is None else environ
-    if given := env.get("MLOPS_VERTEX_TOKEN"):
-        return lambda: given
+    if given := VertexVariables.load(environ).token:
+        return given.get_secret_value
     return _Default().token
 
 

@@ -4,14 +4,13 @@ What may be asked twice is asked again after a failure. A change whose answer wa
 so AnswerLost is raised and the caller looks before it asks again.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipelines.vertex import errors
-from pipelines.vertex.access import TokenSource, require_safe, token_source
+from pipelines.vertex.access import TokenSource, VertexVariables, require_safe, token_source
 from pipelines.vertex.refusals import explain, seconds_to_wait
 
 if TYPE_CHECKING:
@@ -41,11 +40,11 @@ class VertexApi:
 
     @classmethod
     def of(cls, project: str, region: str, environ: Mapping[str, str] | None = None) -> "VertexApi":
-        """MLOPS_VERTEX_API: another address than the region's own, such as a private endpoint's."""
-        env = os.environ if environ is None else environ
-        address = (env.get("MLOPS_VERTEX_API") or f"https://{region}-aiplatform.googleapis.com").rstrip("/")
+        """The region's own address, or the one that MLOPS_VERTEX_API names."""
+        given = VertexVariables.load(environ).api
+        address = (given or f"https://{region}-aiplatform.googleapis.com").rstrip("/")
         require_safe(address)
-        return cls(project, region, address, token_source(env))
+        return cls(project, region, address, token_source(environ))
 
     @property
     def parent(self) -> str:

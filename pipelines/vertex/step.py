@@ -15,11 +15,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipelines.errors import MlopsError
-from pipelines.vertex.access import require_safe, token_source
+from pipelines.vertex.access import VertexVariables, require_safe, token_source
 from pipelines.vertex.errors import NoRunName, SecretUnavailable
 from pipelines.vertex.pipeline_job import SCHEDULED
 
-SECRET_MANAGER = "https://secretmanager.googleapis.com"  # noqa: S105 - an address
 EXECUTOR_INPUT = "--executor_input"
 PATIENCE_SECONDS = 30.0
 CANNOT_START = 3
@@ -66,7 +65,7 @@ def fetch_secret(version: str) -> str:
     """The text of one version in Secret Manager. Raises SecretUnavailable."""
     import httpx
 
-    address = os.environ.get("MLOPS_VERTEX_SECRETS_API", SECRET_MANAGER)
+    address = VertexVariables.load().secrets_api.rstrip("/")
     require_safe(address)
     try:
         transport = httpx.HTTPTransport(retries=3)

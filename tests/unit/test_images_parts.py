@@ -12,7 +12,7 @@ from pipelines.packaging.oci.errors import NotAnImage, ReferenceInvalid
 from pipelines.packaging.oci.layer import build_layer, unpack_layer
 from pipelines.packaging.oci.manifest import DOCKER_MANIFEST, Index, Manifest, parse, with_layer
 from pipelines.packaging.oci.progress import Announcer
-from pipelines.packaging.oci.reference import Reference
+from pipelines.packaging.oci.reference import Reference, require_image_names
 from pipelines.settings import SettingMissing, Settings
 
 PLACE = PurePosixPath("home/bentoml/bento")
@@ -90,9 +90,10 @@ class TestSettings:
         ("images", "base"),
         [("models", "r.example.com/b:1"), ("r.example.com/m:1", "r.example.com/b:1"), ("r.co/m", "b")],
     )
-    def test_a_name_that_is_none_is_told_too(self, tmp_path, images, base):
-        with pytest.raises(ReferenceInvalid):
-            self.load(tmp_path, MLOPS_IMAGES=images, MLOPS_BASE_IMAGE=base)
+    def test_a_run_refuses_a_name_that_is_none(self, tmp_path, images, base):
+        settings = self.load(tmp_path, MLOPS_IMAGES=images, MLOPS_BASE_IMAGE=base)
+        with pytest.raises(ReferenceInvalid, match=r"^MLOPS_(IMAGES|BASE_IMAGE): "):
+            require_image_names(settings.images, settings.base_image)
 
 
 class TestLayers:

@@ -1,23 +1,19 @@
-"""Who we are to a registry, and whether it may be spoken to without TLS.
-
-MLOPS_REGISTRY_USERNAME, MLOPS_REGISTRY_PASSWORD   the login to the registry of MLOPS_IMAGES, and to no other
-DOCKER_CONFIG                                      the folder of Docker's config.json (default: ~/.docker)
-MLOPS_PLAIN_REGISTRIES                             registries that speak plain HTTP, with commas between them;
-                                                   those on this machine's loopback need not be named
-"""
+"""Who we are to a registry, and whether it may be spoken to without TLS."""
 
 import base64
 import ipaddress
 import json
-import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import SecretStr
 
 from pipelines.packaging.oci.errors import CredentialsBroken
 from pipelines.packaging.oci.reference import DOCKER_HUB_HOST
+from pipelines.variables import Variables, variable
 
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 TOKEN_USER = "<token>"  # noqa: S105 - how a credential helper says that the secret is a refresh token
@@ -37,6 +33,26 @@ class Credentials:
         return base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
+class RegistryVariables(Variables):
+    """Read when an image is pushed or pulled."""
+
+    title: ClassVar[str] = "Image registries"
+
+    images: str = variable("MLOPS_IMAGES", "", "Its registry is the one that the login is for.", shown="none")
+    username: str = variable("MLOPS_REGISTRY_USERNAME", "", "Login to the registry of `MLOPS_IMAGES`, and to no other.")
+    password: SecretStr | None = variable("MLOPS_REGISTRY_PASSWORD", None, "Its password.")
+    docker_config: Path | None = variable(
+        "DOCKER_CONFIG", None, "The folder of Docker's `config.json`, for every other login.", shown="`~/.docker`"
+    )
+    user_home: Path | None = variable("HOME", None, "Where `.docker` is looked for.", shown="none")
+    plain: str = variable(
+        "MLOPS_PLAIN_REGISTRIES",
+        "",
+        "Registries that speak plain HTTP, with commas between them. Those on this machine's loopback need not be "
+        "named.",
+    )
+
+
 @dataclass(frozen=True)
 class RegistryAccess:
     """Read once at the edge; logins are looked up when a registry asks for one."""
@@ -47,15 +63,19 @@ class RegistryAccess:
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> "RegistryAccess":
-        env = os.environ if environ is None else environ
-        host, username = env.get("MLOPS_IMAGES", "").split("/")[0], env.get("MLOPS_REGISTRY_USERNAME", "")
-        given = Credentials(username, env.get("MLOPS_REGISTRY_PASSWORD", ""))
-        folder = env.get("DOCKER_CONFIG") or (str(Path(env["HOME"]) / ".docker") if env.get("HOME") else "")
-        plain = (name.strip() for name in env.get("MLOPS_PLAIN_REGISTRIES", "").split(","))
+        """From the environment.
+
+        Raises:
+            VariableWrong: a variable has a value that it cannot have, or the password's file cannot be read.
+        """
+        given = RegistryVariables.load(environ)
+        host = given.images.split("/")[0]
+        password = given.password.get_secret_value() if given.password else ""
+        folder = given.docker_config or (given.user_home / ".docker" if given.user_home else None)
         return cls(
-            own={host: given} if host and username else {},
-            plain=frozenset(name for name in plain if name),
-            docker_config=Path(folder) / "config.json" if folder else None,
+            own={host: Credentials(given.username, password)} if host and given.username else {},
+            plain=frozenset(name.strip() for name in given.plain.split(",") if name.strip()),
+            docker_config=folder / "config.json" if folder else None,
         )
 
     def scheme(self, host: str) -> str:

@@ -71,5 +71,22 @@ class Reference:
         return f"{self.name}{f':{self.tag}' if self.tag else ''}{f'@{self.digest}' if self.digest else ''}"
 
 
+def require_image_names(images: str, base_image: str) -> None:
+    """The values of MLOPS_IMAGES and MLOPS_BASE_IMAGE, checked before anything is trained; empty ones are fine.
+
+    Raises:
+        ReferenceInvalid: names the variable and what would be right.
+    """
+    parsers = {"MLOPS_IMAGES": (images, Reference.repository_of), "MLOPS_BASE_IMAGE": (base_image, Reference.parse)}
+    for name, (text, parse) in parsers.items():
+        try:
+            if text:
+                parse(text)
+        except ReferenceInvalid as error:
+            raise ReferenceInvalid(
+                f"{name}: {error.message}", hint="docs/images.md says how images are named"
+            ) from None
+
+
 def _invalid(text: str, problem: str) -> ReferenceInvalid:
     return ReferenceInvalid(f"{text!r} is no image: {problem}")
