@@ -55,7 +55,7 @@ class GitVariables(Variables):
         "MLOPS_GIT_KNOWN_HOSTS", None, "The hosts to trust: a file in ssh's known_hosts format.", shown="ssh's own"
     )
     author: str = variable(
-        "MLOPS_GIT_AUTHOR", "", "The author of release commits: `Name <address>`.", shown="`mlops <mlops@localhost>`"
+        "MLOPS_GIT_AUTHOR", "", "The author of release commits: `Name <address>`.", shown="mlops, mlops@localhost"
     )
 
 

@@ -301,13 +301,13 @@ def test_a_github_that_is_away_is_unreachable(monkeypatch):
 )
 def test_which_repositories_are_on_github(remote, settings, found, tmp_path):
     env = {"MLOPS_REMOTE": remote, **settings}
-    github = GitHub.of(Settings.load(env, root=tmp_path), {**env, "MLOPS_GIT_TOKEN": "for git"})
+    github = GitHub.of(Settings.load(env, root=tmp_path), {**env, "MLOPS_GIT_TOKEN": "for-git"})
     assert (github.repository if github else None) == found
     if github:
-        assert github.token == (None if "mirror" in remote else "for git"), (
+        assert github.token == (None if "mirror" in remote else "for-git"), (
             "a token for one host is not shown to another"
         )
-        assert "for git" not in repr(github)
+        assert "for-git" not in repr(github)
 
 
 def test_a_repository_that_is_no_name_is_refused(tmp_path):
