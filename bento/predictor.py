@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from bento.errors import AnswerNotFinite
 from bento.ids import PredictionIds
+from bento.metrics import register
 from bento.recording.segments import SegmentHeader
 from bento.runtime import Columns, Model, read_record
 from bento.signature import GOLDEN_FILE, PROVENANCE_FILE, ClassName, Golden, Provenance, Signature
@@ -99,9 +100,7 @@ def release_info(provenance: Provenance) -> dict[str, str | None]:
 
 def _prediction_counters(labels: list[str]) -> list[Any]:
     """One cached child a label: looking a child up costs more than counting."""
-    from prometheus_client import REGISTRY, Counter
+    from prometheus_client import Counter
 
-    name = "model_predictions_total"
-    counter = REGISTRY._names_to_collectors.get(name)  # a second model in one process, as in tests
-    counter = counter or Counter(name, "Predictions by the label they gave", ["label"])
-    return [counter.labels(label=label) for label in labels]  # type: ignore[attr-defined]
+    counter = register(Counter, "model_predictions_total", "Predictions by the label they gave", ["label"])
+    return [counter.labels(label=label) for label in labels]

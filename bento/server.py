@@ -7,6 +7,8 @@ takes no new connections, ends every kept-alive one with its next answer, and le
 Two servers may share one inherited listening socket (`--fd`): the new one begins to accept, the old one stops, and no
 connection is refused or cut in between. A second, private listener on 127.0.0.1 is there from the start, so that a
 server in standby can be checked; `--state` says its port.
+
+Parts of uvicorn and BentoML that they do not document are used here: tests/unit/test_private_parts.py lists them.
 """
 
 import argparse
@@ -142,8 +144,8 @@ def load_bento(folder: Path) -> Any:
     """The Bento's ASGI app, with its name and version in BentoML's metrics. Raises what the Bento's code raises."""
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     import yaml
+    from bentoml import server_context
     from bentoml._internal.container import BentoMLContainer
-    from bentoml._internal.context import server_context
     from bentoml._internal.server.metrics.prometheus import PrometheusClient
 
     described = yaml.safe_load((folder / "bento.yaml").read_text(encoding="utf-8"))

@@ -2,7 +2,7 @@
 
 circus holds one lock for every command that waits, so a server that drains for half a minute inside circus' own
 `rm` would keep all others from being started or restarted. Here draining only sends the signal; the watcher is
-removed when the process has gone.
+removed when the process has gone. What is overridden and used of circus is listed in tests/unit/test_private_parts.py.
 """
 
 import contextlib
@@ -150,6 +150,19 @@ class PlatformArbiter(Arbiter):  # type: ignore[misc]
                 yield gen.sleep(0.05)
 
 
+def _watcher(arbiter: PlatformArbiter, name: str) -> PatientWatcher | None:
+    with contextlib.suppress(KeyError):
+        found: PatientWatcher = arbiter.get_watcher(name)
+        return found
+    return None
+
+
+def _known_watcher(arbiter: PlatformArbiter, name: str) -> PatientWatcher:
+    if watcher := _watcher(arbiter, name):
+        return watcher
+    raise MessageError(f"program {name} not found")
+
+
 class Bind(Command):  # type: ignore[misc]
     """Open a listening socket"""
 
@@ -183,7 +196,7 @@ class Launch(Command):  # type: ignore[misc]
     properties = ["name", "command", "options"]
 
     def execute(self, arbiter: PlatformArbiter, props: dict[str, Any]) -> Any:
-        if props["name"].lower() in arbiter._watchers_names:
+        if _watcher(arbiter, props["name"]):
             raise MessageError(f"{props['name']} runs already")
         return arbiter.launch(props["name"], props["command"], props["options"])
 
@@ -195,7 +208,7 @@ class Keep(Command):  # type: ignore[misc]
     properties = ["name"]
 
     def execute(self, arbiter: PlatformArbiter, props: dict[str, Any]) -> None:
-        watcher = self._get_watcher(arbiter, props["name"])
+        watcher = _known_watcher(arbiter, props["name"])
         if not watcher.get_active_pids():
             raise MessageError(f"{props['name']} has ended")
         watcher.respawn = True
@@ -208,7 +221,7 @@ class Drain(Command):  # type: ignore[misc]
     properties = ["name", "signal"]
 
     def execute(self, arbiter: PlatformArbiter, props: dict[str, Any]) -> None:
-        watcher = self._get_watcher(arbiter, props["name"])
+        watcher = _known_watcher(arbiter, props["name"])
         watcher.respawn = False
         for pid in watcher.get_active_pids():
             watcher.send_signal(pid, signal.Signals(props["signal"]))

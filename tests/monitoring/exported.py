@@ -77,15 +77,12 @@ def of_servers() -> Labels:
 
 def _of_recording(folder: Path) -> Labels:
     """Servers register these where they know a monitor."""
-    from prometheus_client import REGISTRY
-
+    from bento.metrics import registered_labels
     from bento.recording.metrics import RecordingMetrics
     from bento.recording.spool import Spool
 
-    before = set(REGISTRY._names_to_collectors)
     RecordingMetrics(Spool(folder / "spool", limit=1_000_000))
-    made = {name: REGISTRY._names_to_collectors[name] for name in set(REGISTRY._names_to_collectors) - before}
-    return {name: set(getattr(metric, "_labelnames", ())) for name, metric in made.items()}
+    return {name: set(labels) for name, labels in registered_labels().items()}
 
 
 def labels_by_name(text: str) -> Labels:
