@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from pipelines.assessment.assess import Assessment
-from pipelines.errors import MlopsError
 from pipelines.retraining.dispatcher import Dispatcher
 from pipelines.retraining.queue import TriggerTable
 from pipelines.retraining.triggers import Reason, Trigger, TriggerRecord, in_one_line
@@ -19,10 +18,6 @@ REASONS: dict[str, Reason] = {
     "labels": "missing-labels",
 }
 SCHEDULE, SOURCE = "schedule", "source"
-
-
-class ScheduleNeverComes(MlopsError):
-    """A cron expression such as that of 31 February."""
 
 
 # What the data of a use case looks like from outside, cheaper than loading it: see pipelines.data.sources.fingerprint.
@@ -59,10 +54,7 @@ def act_on(dispatcher: Dispatcher, usecase: UseCase, assessments: Iterable[Asses
 def act_on_schedule(
     dispatcher: Dispatcher, table: TriggerTable, usecase: UseCase, environment: str, now: datetime
 ) -> TriggerRecord | None:
-    """Ask for a run once a time of `retrain.schedule` has come; of several missed times only for the last one.
-
-    Raises ScheduleNeverComes.
-    """
+    """Ask for a run once a time of `retrain.schedule` has come; of several missed times only for the last one."""
     schedule = usecase.retrain.schedule
     if schedule is None:
         return None
@@ -114,11 +106,6 @@ def act_on_new_data(
 
 def _latest_time(schedule: str, now: datetime) -> datetime:
     """The newest time of the schedule that is not after now."""
-    from cronsim import CronSim, CronSimError
+    from cronsim import CronSim
 
-    try:
-        return next(CronSim(schedule, now.astimezone(UTC).replace(second=59, microsecond=0), reverse=True))
-    except (CronSimError, StopIteration):
-        raise ScheduleNeverComes(
-            f"retrain.schedule {schedule!r} names no time that ever comes", hint="write one such as '0 3 * * 1'"
-        ) from None
+    return next(CronSim(schedule, now.astimezone(UTC).replace(second=59, microsecond=0), reverse=True))

@@ -1,12 +1,17 @@
 """Five cron fields in the form that every scheduler reads (POSIX crontab, with steps)."""
 
 import re
+from datetime import UTC, datetime
 
 FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
 
 
 def check_cron(text: str) -> None:
-    """Raises ValueError that names the field which is wrong and the values it may have."""
+    """Check a schedule as the monitor will read it.
+
+    Raises:
+        ValueError: names the field that is wrong and the values it may have, or says that no such day exists.
+    """
     fields = text.split()
     if len(fields) != len(FIELDS):
         raise ValueError(
@@ -17,6 +22,18 @@ def check_cron(text: str) -> None:
             raise ValueError(
                 f"the {name} {field!r} is not valid; it goes from {low} to {high}, as in *, 5, 1-5, 1,3 or */15"
             )
+    if not _ever_comes(text):
+        raise ValueError(f"{text!r} names a day that never comes, such as the 30th of February")
+
+
+def _ever_comes(text: str) -> bool:
+    from cronsim import CronSim, CronSimError
+
+    try:
+        next(CronSim(text, datetime(2024, 1, 1, tzinfo=UTC)))
+    except (CronSimError, StopIteration):
+        return False
+    return True
 
 
 def _is_valid(item: str, low: int, high: int) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.assessment.assess import assess
 from pipelines.retraining.alertmanager import AlertsInvalid, read_alerts
-from pipelines.retraining.causes import ScheduleNeverComes, act_on, act_on_new_data, act_on_schedule
+from pipelines.retraining.causes import act_on, act_on_new_data, act_on_schedule
 from pipelines.retraining.triggers import RunOutcome
 from pipelines.usecase import UseCase
 from tests.monitoring_cases import NOW, FrameSource, predictions, reference, sizes, watched
@@ -198,10 +198,14 @@ def test_two_monitors_ask_for_one_run(monitor, table, clock):
     assert len(table.newest()) == 1
 
 
-def test_without_a_schedule_nothing_is_asked_and_31_february_is_an_error(monitor, table):
+def test_without_a_schedule_nothing_is_asked_and_a_leap_day_is_waited_for(monitor, table):
     assert act_on_schedule(monitor, table, retrained(on=[]), "staging", MONDAY) is None
-    with pytest.raises(ScheduleNeverComes, match="'0 3 31 2 \\*' names no time that ever comes"):
-        act_on_schedule(monitor, table, retrained(schedule="0 3 31 2 *"), "staging", MONDAY)
+
+    leap = retrained(schedule="0 3 29 2 *")
+    act_on_schedule(monitor, table, leap, "staging", MONDAY)
+    asked = act_on_schedule(monitor, table, leap, "staging", datetime(2028, 3, 1, tzinfo=UTC))
+
+    assert asked.sentence == "schedule: 0 3 29 2 * at 2028-02-29 03:00 UTC"
 
 
 # --- new data --------------------------------------------------------------------------------------------------

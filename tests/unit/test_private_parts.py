@@ -58,7 +58,7 @@ USES = [
         "bentoml",
         "bentoml._internal.container:BentoMLContainer.metrics_client",
         "bento/server.py",
-        "only the container says which client of Prometheus counts; that of several processes costs three times as much",
+        "only the container says which client of Prometheus counts; that for many processes costs thrice as much",
     ),
     Use(
         "bentoml",
