@@ -20,6 +20,7 @@ from bento.vertex import VertexVariables as ServingOnVertexVariables
 from pipelines.documents import write_atomically
 from pipelines.git.credentials import GitVariables
 from pipelines.git.github import GitHubVariables
+from pipelines.gitops.build_cache import CacheVariables
 from pipelines.gitops.tree import TreeVariables
 from pipelines.monitor.options import Options
 from pipelines.packaging.oci.credentials import RegistryVariables
@@ -73,6 +74,7 @@ GROUPS: tuple[type[Variables | ServerVariables], ...] = (
     RecordingVariables,
     ServingOnVertexVariables,
     TreeVariables,
+    CacheVariables,
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from pipelines.errors import MlopsError
+from pipelines.gitops import build_cache
 
 BUILD_SECONDS = 60
 
@@ -56,20 +57,40 @@ def read_documents(text: str) -> list[Manifest]:
 def build(folder: Path, components: Sequence[str] = (), patches: Sequence[Any] = ()) -> list[Manifest]:
     """The objects of a folder, with the components and patches that a Flux Kustomization adds to its own.
 
-    Raises BuildFailed with kustomize's own words.
+    The same files are built once and then come out of a cache.
+
+    Raises:
+        BuildFailed: with kustomize's own words.
+        KubectlMissing: there is nothing that could build.
     """
+    key = build_cache.key_of(folder, components, patches, Path(kubectl()))
+    built = build_cache.read(key) if key else None
+    if built is None:
+        built = _build_now(folder.resolve(), components, patches)
+        if key:
+            build_cache.keep(key, built)
+    return [_located(folder.resolve(), origin, manifest) for origin, manifest in built]
+
+
+def _build_now(folder: Path, components: Sequence[str], patches: Sequence[Any]) -> build_cache.Built:
     with tempfile.TemporaryDirectory(prefix="kustomize-") as scratch:
         here = Path(scratch).resolve()
         around = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
-            "resources": [os.path.relpath(folder.resolve(), here)],
+            "resources": [os.path.relpath(folder, here)],
             "components": [os.path.relpath((folder / component).resolve(), here) for component in components],
             "patches": list(patches),
             "buildMetadata": ["originAnnotations"],
         }
         (here / "kustomization.yaml").write_text(yaml.safe_dump(around), encoding="utf-8")
-        return [_with_origin(each, here) for each in read_documents(_kustomize(here))]
+        return [_without_origin(each, here, folder) for each in read_documents(_kustomize(here))]
+
+
+def _located(folder: Path, origin: str, values: dict[str, Any]) -> Manifest:
+    manifest = Manifest(values)
+    manifest.origin = os.path.normpath(folder / origin) if origin else ""
+    return manifest
 
 
 def _kustomize(folder: Path) -> str:
@@ -85,15 +106,14 @@ def _kustomize(folder: Path) -> str:
     return done.stdout
 
 
-def _with_origin(manifest: Manifest, here: Path) -> Manifest:
-    """Take kustomize's note of the file off the object."""
+def _without_origin(manifest: Manifest, here: Path, folder: Path) -> tuple[str, dict[str, Any]]:
+    """kustomize's note of the file, taken off the object: its path from the built folder on."""
     annotations = (manifest.get("metadata") or {}).get("annotations") or {}
-    told = annotations.pop(ORIGIN, None)
+    note = annotations.pop(ORIGIN, None)
     if not annotations and "annotations" in (manifest.get("metadata") or {}):
         del manifest["metadata"]["annotations"]
-    path = (yaml.safe_load(told) or {}).get("path") if told else None
-    manifest.origin = str((here / path).resolve()) if path else ""
-    return manifest
+    path = (yaml.safe_load(note) or {}).get("path") if note else None
+    return os.path.relpath((here / path).resolve(), folder) if path else "", manifest
 
 
 def kubectl() -> str:
