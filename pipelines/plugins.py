@@ -29,7 +29,7 @@ class PluginBroken(MlopsError):
     """A plugin cannot be loaded, or offers something of the wrong kind. It names the distribution and entry point."""
 
 
-class PluginClash(MlopsError):
+class PluginClash(PluginBroken):
     """Two distributions offer the same name."""
 
 

@@ -13,7 +13,7 @@ from pipelines.evaluation.gate import Verdict
 from pipelines.evaluation.markdown import Markdown, escape, number, table
 from pipelines.evaluation.metrics import Scores, SliceScore
 from pipelines.evaluation.plots import Plot, draw_plots
-from pipelines.metric_catalog import METRICS
+from pipelines.metric_catalog import metric_info
 from pipelines.usecase import UseCase
 from pipelines.usecase.durations import format_duration
 from pipelines.usecase.model import CategoryFeature, NumberFeature, RandomSplit, TensorFeature, TimeSplit
@@ -127,8 +127,8 @@ def _metrics(usecase: UseCase, evaluation: Evaluation) -> Markdown:
     rows = [
         [
             escape(name),
-            escape(METRICS[name].meaning),
-            METRICS[name].better,
+            escape(metric_info(name).meaning),
+            metric_info(name).better,
             number(evaluation.candidate.metrics.get(name)),
             number(champion.get(name)),
         ]

@@ -16,6 +16,7 @@ from pipelines.evaluation.formulas import (
     calibration_bins,
 )
 from pipelines.evaluation.slices import slices_of
+from pipelines.metric_catalog import METRICS, metric_info, plugin_metric
 from pipelines.usecase import UseCase
 
 CURVE_POINTS = 100
@@ -140,9 +141,26 @@ def measure(answers: Answers, names: Sequence[str]) -> tuple[dict[str, float | N
 def _measure(answers: Answers, name: str) -> float:
     if not len(answers):
         raise MetricUndefined("there are no rows")
-    value = REGRESSION[name](answers) if isinstance(answers, ValueAnswers) else CLASSIFICATION[name](answers)
+    if name in METRICS:
+        value = REGRESSION[name](answers) if isinstance(answers, ValueAnswers) else CLASSIFICATION[name](answers)
+    else:
+        value = _measure_by_plugin(answers, name)
     if not np.isfinite(value):
         raise MetricUndefined(f"the result is {value}")
+    return value
+
+
+def _measure_by_plugin(answers: Answers, name: str) -> float:
+    """What goes wrong in a plugin's function is why its metric has no value; it stops no other metric."""
+    metric = plugin_metric(name)
+    try:
+        value = float(metric.compute(answers))
+    except MetricUndefined:
+        raise
+    except Exception as error:
+        raise MetricUndefined(f"its function raised {type(error).__name__}: {error}") from error
+    if np.isfinite(value) and (why := metric_info(name).outside(value)):
+        raise MetricUndefined(f"its function gave {value:g}, but {why}")
     return value
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.evaluation.metrics import Scores, SliceScore
 from pipelines.usecase import UseCase
+from pipelines.usecase.gates import SliceGate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,7 +124,7 @@ def _true_and_predicted(scores: Scores) -> Plot | None:
 
 def _slices(usecase: UseCase, scores: Scores, column: str) -> Plot | None:
     """Bars of the first gated metric of this column, or of the first metric reported."""
-    gates = [gate for gate in usecase.evaluation.gates if column in gate.slices]
+    gates = [g for g in usecase.evaluation.gates if isinstance(g, SliceGate) and column in g.slices]
     metric = gates[0].metric if gates else usecase.reported_metrics[0]
     known = [
         (slice_, value)

@@ -3,7 +3,8 @@
 import re
 
 from pipelines.git.github import GitHub
-from pipelines.metric_catalog import METRICS
+from pipelines.metric_catalog import MetricInfo, find_metric
+from pipelines.plugins import PluginBroken
 from pipelines.release.evidence import Evidence
 from pipelines.release.release import Release, readable
 from pipelines.release.releases import Proposal
@@ -103,11 +104,19 @@ def _change(name: str, before: float | None, after: float | None) -> str:
         return ""
     if before == after:
         return "the same"
-    known = METRICS.get(name)
+    known = _known_metric(name)
     word = ("higher" if after > before else "lower") if known is None else (
         "better" if (after > before) == (known.better == "higher") else "worse"
     )  # fmt: skip
     return f"{readable(abs(after - before))} {word}"
+
+
+def _known_metric(name: str) -> MetricInfo | None:
+    """A report is written where the plugin of a metric is missing or broken, too: without saying what is better."""
+    try:
+        return find_metric(name)
+    except PluginBroken:
+        return None
 
 
 def _number(value: float | None) -> str:

@@ -6,11 +6,12 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from pipelines.usecase.durations import format_duration
+from pipelines.usecase.gates import GATES
 from pipelines.usecase.model import UseCase
 from pipelines.usecase.pluggable import Pluggable, with_plugins
 from pipelines.usecase.sources import SOURCES
 
-PLUGGABLE: tuple[Pluggable, ...] = (SOURCES,)
+PLUGGABLE: tuple[Pluggable, ...] = (SOURCES, GATES)
 
 
 class _AsWritten(GenerateJsonSchema):

@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from pipelines.metric_catalog import METRICS, Task, metrics_for
+from pipelines.metric_catalog import Task, all_metrics_for, find_metric, metrics_for
+from pipelines.plugins import PluginBroken
 from pipelines.usecase.data import (
     CategoryFeature,
     Checks,
@@ -24,7 +25,8 @@ from pipelines.usecase.data import (
     TimeSplit,
     unknown_column,
 )
-from pipelines.usecase.evaluation import Evaluation, Gate
+from pipelines.usecase.evaluation import Evaluation
+from pipelines.usecase.gates import ChampionGate, GateSettings, LimitGate, SliceGate
 from pipelines.usecase.operation import Drift, Monitoring, Quality, Retrain, Serving
 from pipelines.usecase.pipeline import Pipeline, require_own_names
 from pipelines.usecase.sources import FileSource, PythonSource, SourceSettings, SqlSource
@@ -34,14 +36,16 @@ __all__ = [
     "MAX_NAME",
     "RESERVED_NAMES",
     "CategoryFeature",
+    "ChampionGate",
     "Checks",
     "Data",
     "Drift",
     "Evaluation",
     "Feature",
     "FileSource",
-    "Gate",
+    "GateSettings",
     "GivenSplit",
+    "LimitGate",
     "Monitoring",
     "NumberFeature",
     "Owner",
@@ -51,6 +55,7 @@ __all__ = [
     "Retrain",
     "Risk",
     "Serving",
+    "SliceGate",
     "SourceSettings",
     "Split",
     "SqlSource",
@@ -180,13 +185,10 @@ class UseCase(Strict):
     @model_validator(mode="after")
     def _metrics_fit_the_task(self) -> "UseCase":
         for metric, path in self._named_metrics():
-            if metric not in METRICS or METRICS[metric].task != self.task:
-                allowed = metrics_for(self.task)
-                raise Misfit(
-                    f"{metric!r} is no metric for {self.task}{did_you_mean(metric, allowed)}; "
-                    f"allowed: {', '.join(allowed)}",
-                    *path,
-                )
+            _require_metric(metric, self.task, *path)
+        for index, gate in enumerate(self.evaluation.gates):
+            for metric, limit, path in gate.named_limits():
+                _require_reachable(metric, limit, "evaluation", "gates", index, *path)
         return self
 
     @model_validator(mode="after")
@@ -262,7 +264,14 @@ class UseCase(Strict):
     @property
     def reported_metrics(self) -> list[str]:
         """Every metric that is asked for anywhere, each once."""
-        return list(dict.fromkeys([*self.evaluation.metrics, *(gate.metric for gate in self.evaluation.gates)]))
+        return list(
+            dict.fromkeys(
+                [
+                    *self.evaluation.metrics,
+                    *(metric for gate in self.evaluation.gates for metric, _ in gate.named_metrics()),
+                ]
+            )
+        )
 
     @property
     def reported_slices(self) -> list[str]:
@@ -273,7 +282,8 @@ class UseCase(Strict):
         for index, metric in enumerate(self.evaluation.metrics):
             yield metric, ("evaluation", "metrics", index)
         for index, gate in enumerate(self.evaluation.gates):
-            yield gate.metric, ("evaluation", "gates", index, "metric")
+            for metric, path in gate.named_metrics():
+                yield metric, ("evaluation", "gates", index, *path)
         if self.monitoring.quality:
             yield self.monitoring.quality.metric, ("monitoring", "quality", "metric")
 
@@ -281,8 +291,25 @@ class UseCase(Strict):
         for index, column in enumerate(self.evaluation.slices):
             yield column, ("evaluation", "slices", index)
         for number, gate in enumerate(self.evaluation.gates):
-            for index, column in enumerate(gate.slices):
-                yield column, ("evaluation", "gates", number, "slices", index)
+            for column, path in gate.named_columns():
+                yield column, ("evaluation", "gates", number, *path)
+
+
+def _require_metric(name: str, task: Task, *path: str | int) -> None:
+    try:
+        info = find_metric(name)
+    except PluginBroken as error:
+        raise Misfit(error.message, *path) from error
+    if info is None or info.task != task:
+        allowed = all_metrics_for(task)
+        guess = did_you_mean(name, allowed)
+        raise Misfit(f"{name!r} is no metric for {task}{guess}; allowed: {', '.join(allowed)}", *path)
+
+
+def _require_reachable(metric: str, limit: float, *path: str | int) -> None:
+    info = find_metric(metric)
+    if info and (why := info.outside(limit)):
+        raise Misfit(why, *path)
 
 
 def is_name(text: str) -> bool:

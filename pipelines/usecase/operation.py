@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from pipelines.usecase.cron import check_cron
 from pipelines.usecase.durations import Duration, PositiveDuration
-from pipelines.usecase.evaluation import MetricName
+from pipelines.usecase.gates import MetricName
 from pipelines.usecase.strict import CPU_PATTERN, MEMORY_PATTERN, Misfit, Strict, Words, require_distinct
 
 Count = Annotated[int, Field(ge=1)]

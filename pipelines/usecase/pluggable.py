@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import Field, GetCoreSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema, core_schema
 
-from pipelines.plugins import Group, PluginBroken, PluginClash, find_plugin, plugin_names
+from pipelines.plugins import Group, PluginBroken, find_plugin, plugin_names
 from pipelines.usecase.strict import Misfit, Strict, did_you_mean
 
 
@@ -61,7 +61,7 @@ class Pluggable:
             return built_in(value)
         try:
             model = self.plugin_settings(kind)
-        except (PluginBroken, PluginClash) as error:
+        except PluginBroken as error:
             raise Misfit(error.message, "type") from error
         if model is None:
             known = [*self.types, *plugin_names(self.group)]

@@ -124,8 +124,8 @@ def _plain(part: dict[str, Any]) -> str:
 
 
 def _metrics() -> str:
-    head = ["| metric | task | better | what it is |", "|---|---|---|---|"]
-    rows = [_table_row(f"`{info.name}`", info.task, info.better, info.meaning) for info in METRICS.values()]
+    head = ["| metric | task | better | range | what it is |", "|---|---|---|---|---|"]
+    rows = [_table_row(f"`{info.name}`", info.task, info.better, info.range, info.meaning) for info in METRICS.values()]
     return "\n".join([f"## {METRICS_TITLE}\n", "[gates.md](gates.md) says how they are judged.\n", *head, *rows]) + "\n"
 
 

@@ -92,7 +92,8 @@ def test_the_page_has_every_key_in_the_section_that_messages_name():
     for title in (
         "data.source, type: sql",
         "data.features.NAME, type: tensor",
-        "evaluation.gates[]",
+        "evaluation.gates[], type: limit",
+        "evaluation.gates[], type: slices",
         "monitoring.drift",
     ):
         assert f"\n## {title}\n" in page
