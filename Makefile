@@ -79,7 +79,7 @@ mutants: install ## Put small faults into gate, metrics, releases and triggers, 
 	@$(BIN)/mutmut results
 
 bench: install ## Measure serving, rollouts and the framework's own cost, each against its baseline
-	@for name in serving rollout steps recording images drift monitor page runs; do $(BIN)/python -m tests.bench.bench_$$name || exit 1; done
+	@for name in serving rollout steps recording images drift monitor page runs history; do $(BIN)/python -m tests.bench.bench_$$name || exit 1; done
 
 plan: ## Show what a platform is made of: make plan CLOUD=gcp ENV=staging (FORMAT=json)
 	@.ci/install pulumi >&2

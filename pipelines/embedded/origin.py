@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 from pipelines.errors import MlopsError
-from pipelines.git.repository import Repository, Tree, run_git
+from pipelines.git.process import run_git
+from pipelines.git.repository import Repository, Tree
 from pipelines.release.release import RELEASE_PATH
 
 CODE_PATHS = ("apps", "pipelines", "bento", "requirements.lock")

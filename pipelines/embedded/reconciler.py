@@ -29,10 +29,11 @@ from pipelines.embedded.state import (
 )
 from pipelines.embedded.supervisor_client import Supervisor, Watched
 from pipelines.errors import MlopsError
+from pipelines.git.errors import BranchMissing
 from pipelines.git.head import Head
-from pipelines.git.repository import BranchMissing, Repository
+from pipelines.git.repository import Repository
 from pipelines.release.release import Release, release_path
-from pipelines.release.releases import Releases, commit_of
+from pipelines.release.releases import Releases
 from pipelines.settings import Settings
 
 POLL_SECONDS = 0.2
@@ -99,7 +100,7 @@ class Reconciler:
                 problems[release_path(usecase, environment)] = f"apps/{usecase}: {NAME_RULE}"
             elif environment in SERVED:
                 target = Target(usecase=usecase, environment=environment)
-                wanted[target] = (release, commit_of(self.releases.repository, release, environment).sha)
+                wanted[target] = (release, self.releases.commit_of(head, release, environment).sha)
         # A file that cannot be read says nothing about its model: what runs stays.
         for path in problems:
             _, usecase, environment, _ = path.split("/")

@@ -8,7 +8,7 @@ from pipelines.embedded.monitor_process import MONITOR, url_file
 from pipelines.embedded.state import SERVED, Deployed, Failure, ReconcilerState, RunFiles, Target, run_folder
 from pipelines.embedded.supervisor_client import RECONCILER, Supervisor, Watched
 from pipelines.errors import MlopsError
-from pipelines.release.releases import commit_of, open_releases
+from pipelines.release.releases import open_releases
 from pipelines.settings import Settings
 
 MLFLOW = "mlflow"
@@ -102,7 +102,7 @@ def _at_rest(settings: Settings) -> PlatformStatus:
             state="down",
             bento=release.bento,
             model=release.model,
-            commit=commit_of(releases.repository, release, environment).sha,
+            commit=releases.commit_of(head, release, environment).sha,
         )
         for (usecase, environment), release in sorted(found.items())
         if environment in SERVED

@@ -7,7 +7,8 @@ from pipelines.documents import Value
 from pipelines.embedded.state import Deployed, Failure, ReconcilerState, RunFiles, Target, rollouts, run_folder
 from pipelines.embedded.supervisor_client import Supervisor, SupervisorDown
 from pipelines.errors import MlopsError
-from pipelines.git.repository import Repository, run_git
+from pipelines.git.process import run_git
+from pipelines.git.repository import Repository
 from pipelines.release.release import Release, release_path
 from pipelines.settings import Settings
 

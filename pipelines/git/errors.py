@@ -1,5 +1,7 @@
-"""What git's words mean when a remote says no: one error each, with what to do next."""
+"""What git's words mean when a remote says no, or the disk does: one error each, with what to do next."""
 
+import os
+import re
 from dataclasses import dataclass
 
 from pipelines.errors import MlopsError
@@ -35,6 +37,17 @@ class BranchProtected(PushDenied):
 
 class ReadOnlyLogin(PushDenied):
     """The login may read the repository and not write to it."""
+
+
+class LockLeft(MlopsError):
+    """Another git holds a lock file, or one that was killed has left it."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} is there: another git is at work, or one that was killed has left it",
+            hint="if `ps` shows no git at work on this repository, remove that file",
+        )
+        self.path = path
 
 
 @dataclass(frozen=True)
@@ -127,6 +140,14 @@ MEANINGS = (
         "has the token expired, or does the host not know the SSH key? See MLOPS_GIT_TOKEN and MLOPS_GIT_SSH_KEY",
     ),
 )
+LOCK_PATTERN = re.compile(r"Unable to create '(?P<path>[^'\n]+\.lock)': File exists")
+DAMAGE = re.compile(
+    r"^(?!remote:).*(is corrupt|object file \S+ is empty|inflate: |bad object refs/|not a git repository"
+    r"|unable to read tree|unable to read sha1|bad tree object|unable to parse commit|could not parse commit"
+    r"|packfile \S+ (is invalid|cannot be)|does not match index|bad config line|unable to unpack"
+    r"|did not send all necessary objects|appears to be broken|does not point to a valid object)",
+    re.MULTILINE,
+)
 FORBIDDEN = "error: 403"
 TRANSIENT = (
     "error: 429", "error: 500", "error: 502", "error: 503", "error: 504", "HTTP 429", "HTTP 50",
@@ -153,3 +174,14 @@ def explain(remote: str, told: str, *, writing: bool) -> MlopsError:
 def may_pass(told: str) -> bool:
     """Whether it may go better a moment later: the host is busy, the line broke."""
     return any(word in told for word in TRANSIENT)
+
+
+def lock_error(told: str) -> LockLeft | None:
+    """The error that names the lock file in git's way, None when it was something else."""
+    found = LOCK_PATTERN.search(told)
+    return LockLeft(os.path.normpath(found["path"])) if found else None
+
+
+def is_damage(told: str) -> bool:
+    """Whether a repository's own files are broken, so that asking again gives the same answer."""
+    return DAMAGE.search(told) is not None

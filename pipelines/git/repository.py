@@ -4,57 +4,44 @@ Blobs, a temporary index, a tree and a commit are made in a private bare cache a
 A process killed at any point leaves the remote as it was, or fully updated; the user's own checkout is never touched.
 """
 
-import contextlib
-import os
 import random
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pipelines.errors import MlopsError
+from pipelines.git.cache import (
+    KEEP_PACKS,
+    ensure_cache,
+    is_private,
+    is_stale,
+    pack_cache,
+    remove_cache,
+    remove_stale_lock,
+)
 from pipelines.git.credentials import Access
-from pipelines.git.errors import BranchMissing, PushDenied, RemoteUnreachable, explain, may_pass
-
-__all__ = ["BranchMissing", "GitFailed", "GitMissing", "PushDenied", "PushRejected", "RemoteUnreachable", "Repository"]
+from pipelines.git.errors import BranchMissing, explain, is_damage, lock_error, may_pass
+from pipelines.git.log import Commit, FileChange, read_blobs, read_changes, read_commits, read_subjects
+from pipelines.git.process import GitFailed, decode, run_git
 
 ATTEMPTS = 12
 SECOND_CHANCES = 3
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
-TIMEOUT_SECONDS = 60
 REMOTE_TIMEOUT_SECONDS = 600  # a first fetch brings the whole history; a stalled line is given up after 30 s
 STALLED = {"GIT_HTTP_LOW_SPEED_LIMIT": "1000", "GIT_HTTP_LOW_SPEED_TIME": "30"}
-SEPARATOR, END = "\x1f", "\x1e"
 
+T = TypeVar("T")
 Files = Mapping[str, str | None]
 Change = Callable[["Tree"], tuple[Files, str] | None]
 
 
-class GitMissing(MlopsError):
-    """The git program is not installed."""
-
-
-class GitFailed(MlopsError):
-    """A git command failed in a way that has no error of its own."""
-
-
 class PushRejected(MlopsError):
     """Others pushed first, again and again."""
-
-
-@dataclass(frozen=True)
-class Commit:
-    """One commit, with its trailers (`Bento: flight-delays:7`) apart."""
-
-    sha: str
-    time: datetime
-    author: str
-    subject: str
-    trailers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,41 +58,6 @@ class Tree:
         return self.repository.list_paths(prefix, self.sha)
 
 
-def run_git(
-    arguments: list[str],
-    *,
-    cwd: Path | None = None,
-    stdin: str | None = None,
-    env: Mapping[str, str] | None = None,
-    check: bool = True,
-    timeout: float = TIMEOUT_SECONDS,
-) -> subprocess.CompletedProcess[str]:
-    """Run git without a terminal, hooks or signing of this machine's user."""
-    command = ["git", "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", *arguments]
-    environment = {**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", **(env or {})}
-    for inherited in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
-        if inherited not in (env or {}):
-            environment.pop(inherited, None)
-    try:
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            input=stdin,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise GitMissing("the program git is not installed", hint="sudo apt-get install git") from None
-    except subprocess.TimeoutExpired:
-        raise RemoteUnreachable(f"git {arguments[0]} did not end within {timeout:.0f} s") from None
-    if check and done.returncode != 0:
-        raise GitFailed(f"git {arguments[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
-    return done
-
-
 class Repository:
     """One branch of a remote repository (a path or any URL git knows), seen through a private bare cache.
 
@@ -116,6 +68,7 @@ class Repository:
         self.remote = remote
         self.branch = branch
         self.cache = cache
+        self._remade = False
 
     def remote_head(self) -> str | None:
         """The branch's commit on the remote now; None when it has no such branch. Costs one ls-remote."""
@@ -123,23 +76,37 @@ class Repository:
         return done.stdout.split()[0] if done.stdout.strip() else None
 
     def fetch(self, branch: str | None = None) -> str:
-        """Bring the branch (default: the main one) into the cache; gives its commit."""
-        self._ensure_cache()
+        """Bring the branch (default: the main one) into the cache; gives its commit.
+
+        Raises:
+            BranchMissing: the remote has no such branch.
+            LockLeft: a lock in the cache that is not old enough to be anybody's no more.
+            RemoteUnreachable, LoginRefused, …: what `pipelines.git.errors` knows a remote to say.
+        """
+        ensure_cache(self.cache)
         tracking = f"refs/remotes/upstream/{branch or self.branch}"
-        ref = f"+refs/heads/{branch or self.branch}:{tracking}"
-        for _ in range(ATTEMPTS):
-            # --update-shallow: an origin made from a shallow clone is one itself.
-            options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow"]
-            done = self._remote(["fetch", *options, self.remote, ref], check=False)
-            # Another process that shares this cache moved the reference meanwhile: what it brought is as good.
-            if done.returncode == 0 or "cannot lock ref" not in done.stderr:
-                break
-            time.sleep(FIRST_PAUSE * random.random())  # noqa: S311 - jitter
+        done = self._fetch(f"+refs/heads/{branch or self.branch}:{tracking}")
+        if done.returncode != 0 and is_damage(done.stderr) and self._remove_cache():
+            return self.fetch(branch)
         if done.returncode != 0:
             if "couldn't find remote ref" in done.stderr:
                 raise BranchMissing(f"{self.remote} has no branch {branch or self.branch!r}")
-            raise explain(self.remote, done.stderr, writing=False)
+            raise lock_error(done.stderr) or explain(self.remote, done.stderr, writing=False)
+        pack_cache(self.cache)
         return self._git(["rev-parse", tracking]).stdout.strip()
+
+    def _fetch(self, refspec: str) -> subprocess.CompletedProcess[str]:
+        # --update-shallow: an origin made from a shallow clone is one itself.
+        options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow"]
+        for _ in _retries():
+            done = self._remote([*KEEP_PACKS, "fetch", *options, self.remote, refspec], check=False)
+            lock = lock_error(done.stderr)
+            if lock and remove_stale_lock(lock.path, self.cache):
+                continue
+            # Another process that shares this cache moved the reference meanwhile: what it brought is as good.
+            if done.returncode == 0 or not (lock or "cannot lock ref" in done.stderr):
+                break
+        return done
 
     def read(self, path: str, at: str | None = None) -> str | None:
         """A file's text at a commit (default: the last one fetched), None when it is not there."""
@@ -155,23 +122,37 @@ class Repository:
 
     def log(self, path: str | None = None, at: str | None = None, limit: int | None = None) -> list[Commit]:
         """The commits that changed the path (or all), newest first."""
-        form = SEPARATOR.join(["%H", "%P", "%ct", "%an", "%s", "%(trailers:only,unfold)"]) + END
-        start = at or self._tracking
-        # --full-history: a merge that keeps one side's file must not hide the commits that wrote the other.
-        # --date-order: never a commit before one that it stands on, whatever the clocks of those who made them say.
-        where = ["--full-history", "--date-order", start, "--", path] if path else [start]
-        listed = self._git(["log", f"--format={form}", *([f"-{limit}"] if limit else []), *where]).stdout.split(END)
-        commits = [_parse_commit(entry) for entry in listed if entry.strip()]
-        if not path or all(len(parents) < 2 for _, parents in commits):
-            return [commit for commit, _ in commits]
-        writing = self._merges_that_write(start, path)
-        return [commit for commit, parents in commits if len(parents) < 2 or commit.sha in writing]
+        start = [*([f"-{limit}"] if limit else []), at or self._tracking]
+        if path is None:
+            return self._mended(lambda: read_commits(self.cache, start))
+        return [change.commit for change in self._mended(lambda: read_changes(self.cache, start, [path]))]
 
-    def _merges_that_write(self, start: str, path: str) -> set[str]:
-        """Merges whose file is that of none of their parents; others only carry a commit that is listed itself."""
-        asked = ["log", "--full-history", "--merges", "-c", "--name-only", "--format=%x1e%H", start, "--", path]
-        found = (entry.split() for entry in self._git(asked).stdout.split(END))
-        return {words[0] for words in found if len(words) > 1}
+    def changes(self, paths: Sequence[str], since: str | None = None, at: str | None = None) -> list[FileChange]:
+        """What each commit did to the files that the pathspecs name, newest first; `since` leaves its own past out."""
+        revisions = [at or self._tracking, *([f"^{since}"] if since else [])]
+        return self._mended(lambda: read_changes(self.cache, revisions, paths))
+
+    def commits_since(self, since: str, at: str) -> list[Commit]:
+        """What the later commit has in its history and the earlier one has not, newest first."""
+        return self._mended(lambda: read_commits(self.cache, ["--date-order", at, f"^{since}"]))
+
+    def subjects(self, commits: Iterable[str]) -> dict[str, str]:
+        """The first lines of these commits' messages; what is no commit of this repository is left out."""
+        names = list(commits)
+        return self._mended(lambda: read_subjects(self.cache, names))
+
+    def blobs(self, names: Collection[str]) -> dict[str, str]:
+        """The text of many files, named by blob or `<commit>:<path>`, by one process; what is missing is left out."""
+        found = self._mended(lambda: read_blobs(self.cache, names))
+        if len(found) < len(set(names)) and self._make_anew():
+            found = read_blobs(self.cache, names)
+        return {name: decode(content) for name, content in found.items()}
+
+    def files(self, prefix: str, at: str | None = None) -> dict[str, str]:
+        """Path and blob of every file below the prefix at a commit."""
+        listed = self._git(["ls-tree", "-r", "-z", at or self._tracking, "--", prefix]).stdout.split("\0")
+        entries = (entry.partition("\t") for entry in listed if entry)
+        return {path: about.split(" ")[2] for about, _, path in entries}
 
     def message(self, commit: str) -> str:
         return self._git(["log", "-1", "--format=%B", commit]).stdout.strip()
@@ -284,6 +265,8 @@ class Repository:
         if done.returncode == 0:
             return True
         told = done.stdout + done.stderr
+        if (lock := lock_error(told)) and is_stale(lock.path):
+            raise lock
         lost_the_race = (
             "non-fast-forward",
             "fetch first",
@@ -300,16 +283,6 @@ class Repository:
     def _tracking(self) -> str:
         return f"refs/remotes/upstream/{self.branch}"
 
-    def _ensure_cache(self) -> None:
-        if (self.cache / "HEAD").is_file():
-            return
-        self.cache.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.cache.parent) as scratch:
-            made = Path(scratch) / "cache.git"
-            run_git(["init", "--quiet", "--bare", str(made)])
-            with contextlib.suppress(OSError):  # another process was faster: its cache is as good
-                made.rename(self.cache)
-
     def _git(
         self,
         arguments: list[str],
@@ -318,8 +291,38 @@ class Repository:
         env: Mapping[str, str] | None = None,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        self._ensure_cache()
-        return run_git(arguments, cwd=self.cache, stdin=stdin, env=env, check=check)
+        ensure_cache(self.cache)
+        done = run_git(arguments, cwd=self.cache, stdin=stdin, env=env, check=False)
+        if done.returncode != 0 and is_damage(done.stderr) and self._make_anew():
+            done = run_git(arguments, cwd=self.cache, stdin=stdin, env=env, check=False)
+        if check and done.returncode != 0:
+            words = done.stderr.strip() or done.stdout.strip()
+            raise lock_error(words) or GitFailed(f"git {arguments[0]} failed: {words}")
+        return done
+
+    def _mended(self, read: Callable[[], T]) -> T:
+        """What `read` finds in the cache; in one that is made anew where git cannot read this one."""
+        ensure_cache(self.cache)
+        try:
+            return read()
+        except GitFailed as failed:
+            if not is_damage(failed.message) or not self._make_anew():
+                raise
+            return read()
+
+    def _make_anew(self) -> bool:
+        """Fetch everything again into a new cache; False when that was done before, or the cache is not just a copy."""
+        if not self._remove_cache():
+            return False
+        self.fetch()
+        return True
+
+    def _remove_cache(self) -> bool:
+        if self._remade or self.cache == Path(self.remote) or not is_private(self.cache):
+            return False
+        self._remade = True
+        remove_cache(self.cache)
+        return True
 
     def _remote(
         self, arguments: list[str], *, cwd: Path | None = Path(), check: bool = True
@@ -346,6 +349,14 @@ class Repository:
         return done
 
 
+def _retries() -> Iterator[int]:
+    """Try, wait for a moment, try again; the last answer counts."""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(FIRST_PAUSE * random.random())  # noqa: S311 - jitter
+        yield attempt
+
+
 def _attempts(remote: str, branch: str) -> Iterator[int]:
     """Try, wait a little longer each time, and in the end give up."""
     pause = FIRST_PAUSE
@@ -358,11 +369,3 @@ def _attempts(remote: str, branch: str) -> Iterator[int]:
         f"{remote} got other commits on {branch} before ours {ATTEMPTS} times in a row",
         hint="try again; if it goes on, look for a process that pushes all the time",
     )
-
-
-def _parse_commit(entry: str) -> tuple[Commit, list[str]]:
-    """The commit and its parents."""
-    sha, parents, seconds, author, subject, trailers = entry.strip("\n").split(SEPARATOR)
-    pairs = (line.split(": ", 1) for line in trailers.splitlines() if ": " in line)
-    time_ = datetime.fromtimestamp(int(seconds), UTC)
-    return Commit(sha, time_, author, subject, dict(pairs)), parents.split()  # type: ignore[arg-type]

@@ -25,10 +25,9 @@ def find_twin(
     Raises ReleaseWithdrawn for one that was taken back; with `force` that one is released again.
     """
     content, data, code = candidate
-    current = releases.current(usecase, environment)
-    withdrawn = releases.withdrawn(usecase, environment)
-    history = {deployment.release.bento: deployment.release for deployment in releases.history(usecase, environment)}
-    known = [release for release in (current, *(history.get(bento) for bento in sorted(withdrawn))) if release]
+    current, history = releases.current_with_history(usecase, environment)
+    withdrawn = history.withdrawn
+    known = [one for one in (current, *(history.release_of(bento) for bento in sorted(withdrawn))) if one]
     for release in known:
         if release.data != data or content_of(release.model) != content:
             continue

@@ -1,7 +1,9 @@
 """From a prediction, commit, Bento, model, run or use case to all the others."""
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,10 +11,10 @@ from typing import TYPE_CHECKING, Literal
 from bento.ids import PredictionId, parse_prediction_id
 from pipelines.documents import Value
 from pipelines.errors import MlopsError
-from pipelines.release.release import RELEASE_PATH, Release
-from pipelines.release.releases import Deployment, Releases, open_releases
-from pipelines.runs.index import list_runs
-from pipelines.runs.run import Run
+from pipelines.release.history import Deployment, History
+from pipelines.release.release import Release
+from pipelines.release.releases import open_releases
+from pipelines.runs.run import Run, RunNotFound, read_run
 from pipelines.runs.tracking import PUBLISHED_FILE, Published
 from pipelines.settings import Settings
 from pipelines.usecase import usecase_names
@@ -63,6 +65,14 @@ class Version(Value):
     code_subject: str | None
 
 
+class UnreadableLine(Value):
+    """A release.yaml as a commit left it, which nobody can read: what it released is not told here."""
+
+    commit: str
+    path: str
+    problem: str
+
+
 class Lineage(Value):
     """What was asked, and every version that it leads to, newest first."""
 
@@ -70,30 +80,52 @@ class Lineage(Value):
     kind: Kind
     predicted_at: datetime | None = None
     versions: list[Version]
+    unreadable: list[UnreadableLine] = []
 
 
 def trace_lineage(settings: Settings, what: str) -> Lineage:
     """Find what `what` names, in the repository's history and among this machine's runs."""
     releases = open_releases(settings)
-    deployments = _all_deployments(releases)
     prediction = parse_prediction_id(what)
-    kind, matches = _matcher(settings, what, prediction)
-    found = [deployment for deployment in deployments if matches(deployment)]
+    question = _question(settings, what, prediction)
+    histories = releases.read_histories(question.usecase, question.about)
+    everything = (deployment for history in histories.values() for deployment in history.deployments)
+    deployments = sorted(everything, key=lambda deployment: deployment.time, reverse=True)
+    found = [deployment for deployment in deployments if question.matches(deployment)]
     if not found:
-        known = sorted({*usecase_names(settings.root), *(deployment.usecase for deployment in deployments)})
+        known = sorted({*usecase_names(settings.root), *releases.usecases()})
         raise NothingFound(
-            f"no release has to do with {what!r} ({kind})",
+            f"no release has to do with {what!r} ({question.kind})",
             hint="give a prediction id, a commit, name:version, name/version, a run or a use case; "
             f"use cases: {', '.join(known) or 'none'}",
         )
-    bentos = list(dict.fromkeys(deployment.release.bento for deployment in found))
+    by_bento: dict[str, list[Deployment]] = {deployment.release.bento: [] for deployment in found}
+    for deployment in deployments:
+        if deployment.release.bento in by_bento:
+            by_bento[deployment.release.bento].append(deployment)
     predicted_at = prediction.time if prediction else None
-    versions = [_version(settings, releases, deployments, bento, predicted_at) for bento in bentos]
-    return Lineage(asked=what, kind=kind, predicted_at=predicted_at, versions=versions)
+    subjects = releases.repository.subjects(_commit_of(own[0].release) for own in by_bento.values())
+    runs = _folders_by_mlflow_run(settings.runs)
+    versions = [
+        Version(
+            release=own[0].release,
+            deployments=[_line(one, histories[one.usecase, one.environment], predicted_at) for one in own],
+            run=_run_line(runs.get(own[0].release.run), own[0].release),
+            code_subject=subjects.get(_commit_of(own[0].release)),
+        )
+        for own in by_bento.values()
+    ]
+    unreadable = [
+        UnreadableLine(commit=one.commit, path=one.path, problem=one.problem)
+        for history in histories.values()
+        for one in history.unreadable
+    ]
+    return Lineage(asked=what, kind=question.kind, predicted_at=predicted_at, versions=versions, unreadable=unreadable)
 
 
 def render(lineage: Lineage) -> "Tree":
     """The lineage as a tree to read."""
+    from rich.markup import escape
     from rich.tree import Tree
 
     when = f", predicted {lineage.predicted_at:%Y-%m-%d %H:%M:%S} UTC" if lineage.predicted_at else ""
@@ -102,6 +134,8 @@ def render(lineage: Lineage) -> "Tree":
         branch = tree.add(f"Bento   [bold]{version.release.bento}[/]  {version.release.digest[:19]}")
         for line in _lines(version):
             branch.add(line)
+    for unreadable in lineage.unreadable:
+        tree.add(f"[yellow]left out[/]  commit {unreadable.commit[:12]}: {escape(unreadable.problem)}")
     return tree
 
 
@@ -129,76 +163,53 @@ def _deployment_line(line: DeploymentLine) -> str:
     return f"commit  {line.commit[:12]}  {act}{note}: {line.reason}"
 
 
-def _matcher(
-    settings: Settings, what: str, prediction: PredictionId | None
-) -> tuple[Kind, Callable[[Deployment], bool]]:
+@dataclass(frozen=True)
+class _Question:
+    """What is looked for. `usecase` and `about` say where that can only be (`Releases.read_histories`)."""
+
+    kind: Kind
+    matches: Callable[[Deployment], bool]
+    usecase: str | None = None
+    about: str = ""
+
+
+def _question(settings: Settings, what: str, prediction: PredictionId | None) -> _Question:
     if prediction:
         bento = f"{prediction.usecase}:{prediction.version}"
-        return "prediction", lambda d: d.release.bento == bento
+        return _Question("prediction", lambda d: d.release.bento == bento, usecase=prediction.usecase)
     if ":" in what:
-        return "bento", lambda d: d.release.bento == what
+        return _Question("bento", lambda d: d.release.bento == what, usecase=what.split(":", maxsplit=1)[0])
     if re.fullmatch(r"[a-z0-9-]+/\d+", what):
-        return "model", lambda d: d.release.model == what
+        return _Question("model", lambda d: d.release.model == what, about=what)
     mlflow_run = what if MLFLOW_RUN_PATTERN.match(what) else _mlflow_run_of(settings, what)
     if mlflow_run:
-        return "run", lambda d: d.release.run == mlflow_run
+        return _Question("run", lambda d: d.release.run == mlflow_run, about=mlflow_run)
     if COMMIT_PATTERN.match(what):
-        return "commit", lambda d: d.commit.startswith(what) or d.release.code.startswith(what)
-    return "use case", lambda d: d.usecase == what
+        return _Question("commit", lambda d: d.commit.startswith(what) or d.release.code.startswith(what), about=what)
+    return _Question("use case", lambda d: d.usecase == what, usecase=what)
 
 
-def _all_deployments(releases: Releases) -> list[Deployment]:
-    head = releases.repository.fetch()
-    paths = {
-        commit_path for commit_path in releases.repository.list_paths("apps", head) if RELEASE_PATH.match(commit_path)
-    }
-    found: list[Deployment] = []
-    for path in sorted(paths):
-        match = RELEASE_PATH.match(path)
-        if match:
-            found += releases.history(match["usecase"], match["environment"])
-    return sorted(found, key=lambda deployment: deployment.time, reverse=True)
-
-
-def _version(
-    settings: Settings, releases: Releases, deployments: list[Deployment], bento: str, predicted_at: datetime | None
-) -> Version:
-    own = [deployment for deployment in deployments if deployment.release.bento == bento]
-    lines = []
-    for deployment in own:
-        place = [d for d in deployments if (d.usecase, d.environment) == (deployment.usecase, deployment.environment)]
-        lines.append(
-            DeploymentLine(
-                environment=deployment.environment,
-                commit=deployment.commit,
-                time=deployment.time,
-                kind=deployment.kind,
-                reason=deployment.reason,
-                current=place[0].commit == deployment.commit,
-                in_effect=_was_in_effect(deployment, place, predicted_at) if predicted_at else None,
-            )
-        )
-    release = own[0].release
-    return Version(
-        release=release,
-        deployments=lines,
-        run=_run_line(settings, release),
-        code_subject=_subject(releases, release.code.removesuffix("+dirty")),
+def _line(deployment: Deployment, history: History, predicted_at: datetime | None) -> DeploymentLine:
+    return DeploymentLine(
+        environment=deployment.environment,
+        commit=deployment.commit,
+        time=deployment.time,
+        kind=deployment.kind,
+        reason=deployment.reason,
+        current=deployment is history.current,
+        in_effect=_was_in_effect(deployment, history.deployments, predicted_at) if predicted_at else None,
     )
 
 
-def _was_in_effect(deployment: Deployment, place: list[Deployment], then: datetime) -> bool:
+def _was_in_effect(deployment: Deployment, place: Sequence[Deployment], then: datetime) -> bool:
     """Whether it was the newest commit of its place at that time (commit times are whole seconds)."""
     earlier = [other for other in place if other.time <= then]
     return bool(earlier) and earlier[0].commit == deployment.commit
 
 
-def _subject(releases: Releases, code: str) -> str | None:
-    try:
-        commits = releases.repository.log(at=code, limit=1)
-    except MlopsError:
-        return None
-    return commits[0].subject if commits else None
+def _commit_of(release: Release) -> str:
+    """The commit of its code, without the mark of changes that were not committed."""
+    return release.code.removesuffix("+dirty")
 
 
 def _mlflow_run_of(settings: Settings, run_id: str) -> str | None:
@@ -206,12 +217,20 @@ def _mlflow_run_of(settings: Settings, run_id: str) -> str | None:
     return Published.read(path).mlflow_run if path.is_file() else None
 
 
-def _run_line(settings: Settings, release: Release) -> RunLine | None:
-    usecase = release.bento.split(":")[0]
-    for run in list_runs(settings.runs, usecase, limit=1000):
-        if _mlflow_run_of(settings, run.request.run_id) == release.run:
-            return _describe(run, release)
-    return None
+def _folders_by_mlflow_run(runs: Path) -> dict[str, Path]:
+    """Where this machine's runs are, by the name that MLflow gave them."""
+    found = {}
+    for path in sorted(runs.glob(f"*/{PUBLISHED_FILE}"), key=lambda path: path.stat().st_mtime):
+        with contextlib.suppress(ValueError):  # not whole: then its run is one that this machine does not know
+            found[Published.read(path).mlflow_run] = path.parent
+    return found
+
+
+def _run_line(folder: Path | None, release: Release) -> RunLine | None:
+    try:
+        return _describe(read_run(folder), release) if folder else None
+    except (RunNotFound, ValueError):
+        return None
 
 
 def _describe(run: Run, release: Release) -> RunLine:

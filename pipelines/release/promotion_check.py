@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from pipelines.errors import MlopsError
-from pipelines.git.repository import run_git
+from pipelines.git.log import read_blobs, read_changes
+from pipelines.git.process import decode, run_git
 from pipelines.release.release import release_path
 from pipelines.usecase import yaml12
 
@@ -63,23 +64,10 @@ def _staged(checkout: Path, usecase: str, base: str) -> list[dict[str, Any]]:
     if run_git(["rev-parse", "--verify", "--quiet", f"{base}^{{commit}}"], cwd=checkout, check=False).returncode:
         raise HistoryMissing(f"{checkout} has no commit {base!r}, so nobody can say what staging ran")
     path = release_path(usecase, "staging")
-    commits = run_git(["log", "--full-history", "--format=%H", base, "--", path], cwd=checkout).stdout.split()
-    texts = _read_all(checkout, [f"{commit}:{path}" for commit in commits])
+    blobs = [change.blob for change in read_changes(checkout, [base], [path]) if change.blob]
+    contents = read_blobs(checkout, blobs)
+    texts = [decode(contents[blob]) for blob in blobs if blob in contents]
     return [data for data in (_data(text) for text in texts) if data is not None]
-
-
-def _read_all(checkout: Path, names: list[str]) -> list[str]:
-    """The contents of many blobs by one process; what is not there is left out."""
-    done = run_git(["cat-file", "--batch"], cwd=checkout, stdin="".join(f"{name}\n" for name in names))
-    found, rest = [], done.stdout.encode()
-    while rest:
-        head, _, rest = rest.partition(b"\n")
-        if head.endswith(b" missing"):
-            continue
-        size = int(head.split()[-1])
-        found.append(rest[:size].decode())
-        rest = rest[size + 1 :]
-    return found
 
 
 def _data(text: str) -> dict[str, Any] | None:

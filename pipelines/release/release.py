@@ -10,6 +10,7 @@ from pydantic import ValidationError, field_validator
 
 from pipelines.documents import Document
 from pipelines.errors import MlopsError
+from pipelines.release.flat import duplicate_keys, read_flat
 from pipelines.usecase import yaml12
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _config_map_data(text: str, path: str) -> dict[str, Any]:
     if "\ufffd" in text:
         raise _invalid(path, "not UTF-8 text")
     try:
-        document, node = yaml12.read(text)
+        document, twice = _read(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise _invalid(f"{path}{f':{mark.line + 1}' if mark else ''}", "not valid YAML") from error
@@ -131,17 +132,18 @@ def _config_map_data(text: str, path: str) -> dict[str, Any]:
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if name != "release":
         raise _invalid(path, f"metadata.name: expected release, which kustomize looks for (got {name!r})")
-    for key in _twice(node):
+    for key in twice:
         raise _invalid(path, f"{key} stands there twice; keep one")
     return data
 
 
-def _twice(node: yaml.Node | None) -> list[str]:
-    """Keys that two people's edits left twice, of the document and of its mappings."""
-    if not isinstance(node, yaml.MappingNode):
-        return []
-    keys = [key.value for key, _ in node.value]
-    return [key for key in keys if keys.count(key) > 1] + [key for _, value in node.value for key in _twice(value)]
+def _read(text: str) -> tuple[Any, list[str]]:
+    """The document, and the keys that stand in it twice."""
+    document = read_flat(text)
+    if document is not None:
+        return document, []
+    parsed, node = yaml12.read(text)
+    return parsed, duplicate_keys(node)
 
 
 def _explain(error: "ErrorDetails") -> str:

@@ -12,15 +12,14 @@ Trailers say in every commit what it did, for machines as for people:
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 from pipelines.errors import MlopsError
-from pipelines.git.repository import Commit, Repository, Tree
+from pipelines.git.log import Commit
+from pipelines.git.repository import Repository, Tree
+from pipelines.release.history import Deployment, History, HistoryReader, Place
 from pipelines.release.release import RELEASE_PATH, Release, ReleaseInvalid, release_path
 from pipelines.settings import Settings
-
-Kind = Literal["release", "rollback", "promotion"]
 
 
 class ReleaseWithdrawn(MlopsError):
@@ -45,19 +44,6 @@ class StagingMovedOn(MlopsError):
 
 class NotForProduction(MlopsError):
     """Production only runs what staging has run, from committed code."""
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """One commit that changed what an environment runs."""
-
-    usecase: str
-    environment: str
-    commit: str
-    time: datetime
-    kind: Kind
-    release: Release
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -118,24 +104,33 @@ class Releases:
 
     def __init__(self, repository: Repository) -> None:
         self.repository = repository
+        self._reader = HistoryReader(repository)
 
     def current(self, usecase: str, environment: str) -> Release | None:
         """What is released now; asks the remote."""
         head = self.repository.fetch()
         return _read(Tree(self.repository, head), usecase, environment)
 
-    def all(self, at: str) -> tuple[dict[tuple[str, str], Release], dict[str, str]]:
+    def current_with_history(self, usecase: str, environment: str) -> tuple[Release | None, History]:
+        """What is released now and how it came to that, by one question to the remote."""
+        head = self.repository.fetch()
+        return _read(Tree(self.repository, head), usecase, environment), self._history(head, usecase, environment)
+
+    def all(self, at: str) -> tuple[dict[Place, Release], dict[str, str]]:
         """Every release at a commit by (use case, environment), and path → problem of those that cannot be read."""
+        files = {path: blob for path, blob in self.repository.files("apps", at).items() if RELEASE_PATH.match(path)}
         found, problems = {}, {}
-        for path in self.repository.list_paths("apps", at):
-            match = RELEASE_PATH.match(path)
-            if match:
-                try:
-                    text = self.repository.read(path, at) or ""
-                    found[match["usecase"], match["environment"]] = Release.from_yaml(text, path)
-                except ReleaseInvalid as error:
-                    problems[path] = error.message
+        for path, release in self._reader.releases(files).items():
+            if isinstance(release, Release):
+                _, usecase, environment, _ = path.split("/")
+                found[usecase, environment] = release
+            else:
+                problems[path] = release
         return found, problems
+
+    def commit_of(self, at: str, release: Release, environment: str) -> Commit:
+        """The commit that put the release, which is there at `at`, into this environment."""
+        return self._reader.commit_of(at, release, environment)
 
     def usecases(self) -> list[str]:
         """The names that have a release anywhere. Asks the remote."""
@@ -144,16 +139,25 @@ class Releases:
 
     def history(self, usecase: str, environment: str) -> list[Deployment]:
         """Every commit that changed this release, newest first. Asks the remote."""
+        return list(self.read_history(usecase, environment).deployments)
+
+    def read_history(self, usecase: str, environment: str) -> History:
+        """The same, with what was taken back and what nobody can read. Asks the remote."""
         return self._history(self.repository.fetch(), usecase, environment)
+
+    def read_histories(self, usecase: str | None = None, about: str = "") -> dict[Place, History]:
+        """Those of all use cases and environments, by one look; `usecase` and `about` leave out what has nothing to do
+        with a use case, or with a commit or text. Asks the remote.
+        """
+        return self._reader.histories(self.repository.fetch(), usecase, about)
 
     def find(self, usecase: str, environment: str, model: str) -> Release | None:
         """The newest release of this model version here, if it ever had one. Asks the remote."""
-        history = self.history(usecase, environment)
-        return next((deployment.release for deployment in history if deployment.release.model == model), None)
+        return self.read_history(usecase, environment).find(model)
 
     def withdrawn(self, usecase: str, environment: str) -> set[str]:
-        """The Bentos that were rolled back here and not released again since."""
-        return self._withdrawn(self.repository.fetch(), usecase, environment)
+        """The Bentos that were rolled back here and not released again since. Asks the remote."""
+        return set(self.read_history(usecase, environment).withdrawn)
 
     def bump(self, usecase: str, environment: str, release: Release, reason: str, force: bool = False) -> str | None:
         """Commit this release. None when it is what is released already."""
@@ -163,7 +167,7 @@ class Releases:
             current = _read(tree, usecase, environment, tolerant=True)
             if current == release:
                 return None
-            if not force and release.bento in self._withdrawn(tree.sha, usecase, environment):
+            if not force and release.bento in self._history(tree.sha, usecase, environment).withdrawn:
                 raise ReleaseWithdrawn(
                     f"{release.bento} was rolled back in {environment} and is not released again",
                     hint="train a new version, or use --force if you are sure",
@@ -230,9 +234,10 @@ class Releases:
         usecase, release, target = promotion.usecase, promotion.release, promotion.environment
 
         def change(tree: Tree) -> tuple[dict[str, str | None], str] | None:
-            if release.bento not in {d.release.bento for d in self._history(tree.sha, usecase, "staging")}:
+            history = self._history(tree.sha, usecase, "staging")
+            if history.release_of(release.bento) is None:
                 raise NotForProduction(f"staging has never run {release.bento}")
-            if release.bento in self._withdrawn(tree.sha, usecase, "staging"):
+            if release.bento in history.withdrawn:
                 raise NotForProduction(f"{release.bento} was rolled back in staging meanwhile")
             return {release_path(usecase, target): release.to_yaml()}, _promotion_message(
                 tree, usecase, target, release
@@ -264,14 +269,14 @@ class Releases:
         if current is None:
             raise NothingReleased(f"{usecase} has no release in {environment}")
         history = self._history(tree.sha, usecase, environment)
-        bad = self._withdrawn(tree.sha, usecase, environment) | {current.bento}
-        earlier = next((deployment for deployment in history if deployment.release.bento not in bad), None)
+        bad = history.withdrawn | {current.bento}
+        earlier = next((one for one in history.deployments if one.release.bento not in bad), None)
         if earlier is None:
             raise NothingToRollBack(
                 f"{usecase} has no earlier release in {environment} than {current.bento}",
                 hint="to stop serving it, delete its release.yaml in a commit",
             )
-        trailers = {"Withdrawn": current.bento, "Reverts": history[0].commit}
+        trailers = {"Withdrawn": current.bento, "Reverts": history.deployments[0].commit}
         step = f"{current.version} → {earlier.release.version} in {environment}"
         message = _message("rollback", usecase, step, earlier.release, reason, trailers)
         files: dict[str, str | None] = {release_path(usecase, environment): earlier.release.to_yaml()}
@@ -290,30 +295,8 @@ class Releases:
             )
         return release
 
-    def _history(self, at: str, usecase: str, environment: str) -> list[Deployment]:
-        path = release_path(usecase, environment)
-        deployments = []
-        for commit in self.repository.log(path, at):
-            text = self.repository.read(path, commit.sha)
-            if text is None:
-                continue
-            try:
-                release = Release.from_yaml(text, path)
-            except ReleaseInvalid:
-                continue
-            kind = _kind(commit)
-            reason = commit.trailers.get("Reason", commit.subject)
-            deployments.append(Deployment(usecase, environment, commit.sha, commit.time, kind, release, reason))
-        return deployments
-
-    def _withdrawn(self, at: str, usecase: str, environment: str) -> set[str]:
-        withdrawn: set[str] = set()
-        for commit in reversed(self.repository.log(release_path(usecase, environment), at)):
-            if "Withdrawn" in commit.trailers:
-                withdrawn.add(commit.trailers["Withdrawn"])
-            else:
-                withdrawn.discard(commit.trailers.get("Bento", ""))
-        return withdrawn
+    def _history(self, at: str, usecase: str, environment: str) -> History:
+        return self._reader.history(at, usecase, environment)
 
 
 def _read(tree: Tree, usecase: str, environment: str, tolerant: bool = False) -> Release | None:
@@ -327,12 +310,6 @@ def _read(tree: Tree, usecase: str, environment: str, tolerant: bool = False) ->
         if tolerant:
             return None
         raise
-
-
-def _kind(commit: Commit) -> Kind:
-    if "Withdrawn" in commit.trailers:
-        return "rollback"
-    return "promotion" if commit.subject.startswith("promote(") else "release"
 
 
 def _promotion_message(tree: Tree, usecase: str, target: str, release: Release) -> str:
@@ -357,10 +334,3 @@ def _message(
     }
     body = f"{metrics}\n\n" if metrics else ""
     return f"{act}({usecase}): {step}\n\n{body}" + "\n".join(f"{key}: {value}" for key, value in lines.items()) + "\n"
-
-
-def commit_of(repository: Repository, release: Release, environment: str) -> Commit:
-    """The commit that released this: the last that says so; merges only carry it on."""
-    commits = repository.log(release_path(release.usecase, environment), limit=20)
-    named = (commit for commit in commits if commit.trailers.get("Bento") == release.bento)
-    return next(named, commits[0])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.git.repository import run_git
+from pipelines.git.process import run_git
 from pipelines.release.release import Release, release_path
 from pipelines.usecase import load_usecase
 from pipelines.vertex.config import Canary, VertexConfig

@@ -9,14 +9,17 @@ import pytest
 
 from pipelines.git.credentials import Access, AccessInvalid
 from pipelines.git.errors import (
+    BranchMissing,
     BranchProtected,
     HostKeyUnknown,
     LoginRefused,
+    PushDenied,
     ReadOnlyLogin,
+    RemoteUnreachable,
     RepositoryMissing,
     explain,
 )
-from pipelines.git.repository import BranchMissing, PushDenied, RemoteUnreachable, Repository
+from pipelines.git.repository import Repository
 from pipelines.release.releases import Releases
 from pipelines.runners.launch import prepare
 from pipelines.variables import VariableWrong

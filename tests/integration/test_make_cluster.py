@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.git.repository import run_git
+from pipelines.git.process import run_git
 
 SCRIPT = Path(__file__).parents[2] / ".ci" / "cluster"
 RELEASE = "apps/flights/local/release.yaml"

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.git.repository import BranchMissing, GitMissing, PushDenied, RemoteUnreachable, Repository, run_git
+from pipelines.git.errors import BranchMissing, PushDenied, RemoteUnreachable
+from pipelines.git.process import GitMissing, run_git
+from pipelines.git.repository import Repository
 from pipelines.release.release import Release, ReleaseInvalid, release_path
 from pipelines.release.releases import (
     AlreadyPromoted,
@@ -22,20 +24,9 @@ from pipelines.release.releases import (
     ReleaseWithdrawn,
 )
 from tests.pipeline_cases import git
+from tests.release_cases import FLIGHTS, release
 
-FLIGHTS = "flights"
-
-
-def release(number: int, name: str = FLIGHTS, code: str = "c" * 40) -> Release:
-    return Release(
-        bento=f"{name}:{number}",
-        image=f"bentos/{name}@sha256:{number:064x}",
-        model=f"{name}/{number}",
-        run=f"{number:032x}",
-        data="123456789012",
-        code=code,
-        metrics={"roc_auc": 0.7 + number / 100},
-    )
+__all__ = ["FLIGHTS", "release"]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from pipelines.data import DatasetMissing
 from pipelines.data.checks.report import DataRejected
 from pipelines.data.snapshot import SnapshotCorrupted
-from pipelines.git.repository import RemoteUnreachable
+from pipelines.git.errors import RemoteUnreachable
 from pipelines.registry.mlflow import VersionTaken, aliases
 from pipelines.release.releases import ReleaseWithdrawn, open_releases
 from pipelines.runs.journal import Journal

@@ -11,8 +11,10 @@ import pytest
 from pipelines.embedded.ports import Ports, holder, is_free
 from pipelines.embedded.processes import ProcessBook, ProcessMark, tail
 from pipelines.embedded.state import ReconcilerState, RolloutRecord, append_rollout, rollouts
+from pipelines.git.errors import RemoteUnreachable
 from pipelines.git.head import Head
-from pipelines.git.repository import RemoteUnreachable, Repository, run_git
+from pipelines.git.process import run_git
+from pipelines.git.repository import Repository
 
 STUBBORN = """
 import signal, time

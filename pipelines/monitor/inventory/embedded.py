@@ -14,7 +14,7 @@ from pipelines.git.repository import Repository
 from pipelines.monitor.inventory.inventory import Health, Model, Sight
 from pipelines.packaging.bentos import fetch_bento
 from pipelines.release.release import Release
-from pipelines.release.releases import Releases, commit_of
+from pipelines.release.releases import Releases
 from pipelines.settings import Settings
 from pipelines.usecase import UseCase, load_usecase, usecase_names
 from pipelines.usecase.load import OVERRIDES_FILE, USECASE_FILE
@@ -81,13 +81,13 @@ class GitWatching:
         head = repository.fetch()
         found, unreadable = self._releases.all(head)
         self._released = {
-            place: self._with_commit(release, place[1]) for place, release in found.items() if place[1] in SERVED
+            place: self._with_commit(head, release, place[1]) for place, release in found.items() if place[1] in SERVED
         }
         self._unreadable = tuple(sorted(unreadable.values()))
         self._commit = head
 
-    def _with_commit(self, release: Release, environment: str) -> _Released:
-        commit = commit_of(self._releases.repository, release, environment)
+    def _with_commit(self, head: str, release: Release, environment: str) -> _Released:
+        commit = self._releases.commit_of(head, release, environment)
         return _Released(release, commit.sha, commit.time)
 
     def _usecases(self, problems: list[str]) -> dict[tuple[str, str], UseCase]:
