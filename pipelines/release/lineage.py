@@ -14,7 +14,7 @@ from pipelines.errors import MlopsError
 from pipelines.release.history import Deployment, History
 from pipelines.release.release import Release
 from pipelines.release.releases import open_releases
-from pipelines.runs.run import Run, RunNotFound, read_run
+from pipelines.runs.run import Run, read_run
 from pipelines.runs.tracking import PUBLISHED_FILE, Published
 from pipelines.settings import Settings
 from pipelines.usecase import usecase_names
@@ -229,7 +229,7 @@ def _folders_by_mlflow_run(runs: Path) -> dict[str, Path]:
 def _run_line(folder: Path | None, release: Release) -> RunLine | None:
     try:
         return _describe(read_run(folder), release) if folder else None
-    except (RunNotFound, ValueError):
+    except (MlopsError, OSError, ValueError):
         return None
 
 

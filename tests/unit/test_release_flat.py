@@ -13,8 +13,8 @@ from tests.release_cases import release
 TEXT = release(7).to_yaml()
 PATH = "apps/flights/staging/release.yaml"
 PIECES = [
-    '"', "\\", ":", ": ", " #", "'", "\n", "\r", "\t", "  ", "- ", "---\n", "...\n", "|", ">", "&a", "*a", "!!", "{", "}",
-    "[", "]", "?", "%", "é", "\ufeff", "\x85", "0x1", "1e5", "null", "~", "data:\n", "  data: x\n", "kind: x\n",
+    '"', "\\", ":", ": ", " #", "'", "\n", "\r", "\t", "  ", "- ", "---\n", "...\n", "|", ">", "&a", "*a", "!!", "{",
+    "}", "[", "]", "?", "%", "é", "\ufeff", "\x85", "0x1", "1e5", "null", "~", "data:\n", "  data: x\n", "kind: x\n",
 ]  # fmt: skip
 EDIT = st.tuples(st.integers(0, len(TEXT)), st.integers(0, 3), st.one_of(st.sampled_from(PIECES), st.text(max_size=3)))
 ODD = [
