@@ -24,6 +24,10 @@ VERBS = {
     "down": Verb("pipelines.cli.platform:down", "Stop the embedded platform; nothing that was made is lost."),
     "status": Verb("pipelines.cli.platform:status", "Show what is released, what runs, and how the last runs ended."),
     "demo": Verb("pipelines.cli.platform:demo", "Show the whole loop with two real use cases in a few minutes."),
+    "clean": Verb(
+        "pipelines.cli.maintenance:clean",
+        "Remove what is old and needed by no release.",
+    ),
     "vertex": Verb("pipelines.cli.vertex:vertex", "Endpoints and schedules on Vertex AI, as Git has them."),
 }
 

@@ -62,9 +62,11 @@ def documents() -> "dict[str, type[BaseModel]]":
     from pipelines.cli import documents as shapes
     from pipelines.predictions.labels import LabelReport
     from pipelines.release.lineage import Lineage
+    from pipelines.retention.report import CleanReport
     from pipelines.runs.run import Run
 
     return {
+        "clean": CleanReport,
         "check": shapes.CheckDocument,
         "labels import": LabelReport,
         "runs": shapes.RunsDocument,

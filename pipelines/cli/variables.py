@@ -25,6 +25,7 @@ from pipelines.gitops.tree import TreeVariables
 from pipelines.monitor.options import Options
 from pipelines.packaging.oci.credentials import RegistryVariables
 from pipelines.places import Places
+from pipelines.retention.rules import RetentionRules
 from pipelines.runners.kubeflow_api import KubeflowVariables
 from pipelines.variables import Variables, variable
 from pipelines.vertex.access import VertexVariables
@@ -70,6 +71,7 @@ GROUPS: tuple[type[Variables | ServerVariables], ...] = (
     KubeflowVariables,
     VertexVariables,
     Options,
+    RetentionRules,
     ReleaseVariables,
     RecordingVariables,
     ServingOnVertexVariables,

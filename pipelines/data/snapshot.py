@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import posixpath
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ from pipelines.usecase.model import CategoryFeature, Data, NumberFeature, Tensor
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+REFRESH_AFTER = timedelta(days=1)
 
 
 class ColumnMissing(MlopsError):
@@ -188,7 +191,7 @@ def _keep(content: bytes, sha256: str, usecase: str, store: str) -> str:
     folder = posixpath.dirname(path)
     temporary = f"{folder}/.{sha256[:12]}-{secrets.token_hex(4)}.tmp"
     try:
-        if _is_whole(fs, path, content):
+        if _is_whole(fs, path, content) and _is_recent(fs, path):
             return uri
         fs.makedirs(folder, exist_ok=True)
         try:
@@ -204,6 +207,15 @@ def _keep(content: bytes, sha256: str, usecase: str, store: str) -> str:
             hint="MLOPS_SNAPSHOTS must name a place that this process may read and write, with room left",
         ) from error
     return uri
+
+
+def _is_recent(fs: Any, path: str) -> bool:
+    """Whether `mlops clean`, which counts from the last use, sees it as used now. A store without times keeps all."""
+    try:
+        changed = fs.modified(path)
+    except NotImplementedError:
+        return True
+    return bool(datetime.now(UTC) - changed.replace(tzinfo=changed.tzinfo or UTC) < REFRESH_AFTER)
 
 
 def _is_whole(fs: Any, path: str, content: bytes) -> bool:

@@ -29,6 +29,8 @@ from pipelines.predictions.ingest import UsecaseUnknown
 from pipelines.predictions.labels import Watched as Labelled
 from pipelines.predictions.privacy import StoreRules, store_rules
 from pipelines.predictions.store.store import Store
+from pipelines.retention.clean import clean, is_due
+from pipelines.retention.rules import RetentionRules
 from pipelines.retraining.causes import act_on, act_on_new_data, act_on_schedule
 from pipelines.retraining.dispatcher import Dispatcher
 from pipelines.retraining.local_runner import LocalRunner, last_local_run
@@ -46,6 +48,7 @@ TICK_SECONDS = 0.5
 SCHEDULE_SECONDS = 20.0
 NEW_DATA_SECONDS = 900.0
 LET_GO_SECONDS = 3600.0
+CLEAN_SECONDS = 1800.0
 LEAVE_SECONDS = 5.0
 
 
@@ -134,6 +137,7 @@ class Monitor:
             ("schedules", self._ask_schedules, SCHEDULE_SECONDS, False),
             ("new data", self._ask_data, NEW_DATA_SECONDS, True),
             ("let go", self._let_go, LET_GO_SECONDS, True),
+            ("clean", self._clean, CLEAN_SECONDS, True),
         ):
             thread = threading.Thread(target=self._again_and_again, args=(act, seconds, waits), name=name, daemon=True)
             self._threads.append(thread)
@@ -211,6 +215,15 @@ class Monitor:
         for usecase in {model.usecase.name: model.usecase for model in self.watch.sight.models}.values():
             while not self._stopping.is_set() and not let_go(self.store, usecase, utc_now()).is_complete:
                 pass
+
+    def _clean(self) -> None:
+        """Once a day, also where the monitor is started anew each day; in a cluster a CronJob does it."""
+        if self.options.watch != "git" or not is_due(self.settings, utc_now()):
+            return
+        report = clean(self.settings, RetentionRules.load())
+        log(f"clean: {report.removed_bytes / 1e6:.1f} MB removed")
+        for problem in report.problems:
+            log(f"clean: {problem}")
 
     def _rules_of_retraining(self, usecase: str, environment: str) -> Retrain | None:
         model = self.watch.sight.model(usecase, environment)

@@ -262,7 +262,9 @@ def _put(bento: Path, name: str, store: Path) -> str:
     listing = checksums(bento)
     digest = _sha256(listing.encode())
     target = store / name / digest
-    if not target.exists():
+    if target.exists():
+        os.utime(target)  # `mlops clean` counts from the last use
+    else:
         target.parent.mkdir(parents=True, exist_ok=True)
         sums = target.with_name(f"{digest}.sums")
         sums.write_text(listing, encoding="utf-8")

@@ -145,3 +145,46 @@ def _wait_for(port, process, seconds=20):
         except OSError:
             time.sleep(0.05)
     raise TimeoutError("rclone does not answer")
+
+
+def test_old_snapshots_go_from_s3_and_what_a_release_needs_stays(store, lab):
+    from datetime import UTC, datetime, timedelta
+    from hashlib import sha256
+
+    import fsspec
+
+    from pipelines.release.release import Release
+    from pipelines.release.releases import open_releases
+    from pipelines.retention.clean import clean
+    from pipelines.retention.rules import RetentionRules
+    from pipelines.settings import Settings
+    from tests.pipeline_cases import NAME
+
+    fs, place = fsspec.core.url_to_fs(f"{store}/retained")
+    needed, unused = (sha256(name).hexdigest() for name in (b"needed", b"unused"))
+    for name in (needed, unused):
+        fs.pipe_file(f"{place}/{NAME}/{name}.parquet", name.encode())
+    settings = Settings.load({"MLOPS_SNAPSHOTS": f"{store}/retained"}, root=lab.root, home=lab.settings.home)
+    release = Release(
+        bento="tiny:1",
+        image=f"bentos/tiny@sha256:{'0' * 64}",
+        model="tiny/1",
+        run="r" * 32,
+        data=needed[:12],
+        code="c" * 40,
+    )
+    open_releases(settings).bump(NAME, "staging", release, "a test")
+
+    def left() -> list[str]:
+        fs.invalidate_cache()
+        return [path.rsplit("/", 1)[1].removesuffix(".parquet") for path in fs.find(place)]
+
+    now = datetime.now(UTC)
+    clean(settings, RetentionRules(), now=now)
+    assert sorted(left()) == sorted([needed, unused])
+    planned = clean(settings, RetentionRules(), now=now + timedelta(days=31), dry_run=True)
+    assert sorted(left()) == sorted([needed, unused])
+    done = clean(settings, RetentionRules(), now=now + timedelta(days=31))
+    assert planned.kinds == done.kinds
+    assert done.problems == []
+    assert left() == [needed]
