@@ -94,7 +94,6 @@ class Platform:
     def __post_init__(self) -> None:
         self.store = Store.open(self.url or f"sqlite:///{self.folder / 'monitor.db'}")
         self.triggers = TriggerTable(self.store.database)
-        self.triggers.make()
         self.links = replace(self.links, state=self.folder)
 
     @property

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from pipelines.predictions.store.database import Database
-from pipelines.predictions.store.schema import VERSION, metadata
 from pipelines.retraining.dispatcher import Dispatcher
 from pipelines.retraining.queue import TriggerTable
 from pipelines.retraining.triggers import RunOutcome, Trigger
@@ -26,9 +25,7 @@ class SetClock:
 
 
 def open_table(url: str | Path) -> TriggerTable:
-    table = TriggerTable(Database(url if isinstance(url, str) else f"sqlite:///{url}", metadata, VERSION))
-    table.make()
-    return table
+    return TriggerTable(Database(url if isinstance(url, str) else f"sqlite:///{url}"))
 
 
 def dispatcher(table: TriggerTable, clock, runner=lambda record: RunOutcome(outcome="released"), **more) -> Dispatcher:

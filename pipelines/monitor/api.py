@@ -29,7 +29,7 @@ from pipelines.predictions.labels import (
     accept_labels,
     parse_batch,
 )
-from pipelines.predictions.store.errors import StoreUnavailable
+from pipelines.predictions.store.errors import StoreUnavailable, StoreUnusable
 from pipelines.retraining.alertmanager import AlertsInvalid, read_alerts
 from pipelines.retraining.triggers import Trigger, TriggerRecord
 
@@ -51,6 +51,7 @@ STATUS: dict[type[MlopsError], int] = {
     UsecaseNotKnown: 404,
     UsecaseUnknown: 409,
     StoreUnavailable: 503,
+    StoreUnusable: 503,  # too new, not upgraded, another one's: senders keep what they have until a person has looked
 }
 
 # Takes a body and its headers, gives what is answered as JSON. Runs in a thread: databases are slow.

@@ -32,7 +32,7 @@ def make_app(monitor: Monitor) -> Starlette:
         finally:
             await run_in_threadpool(monitor.stop)
 
-    def livez(_: Request) -> Response:
+    async def livez(_: Request) -> Response:
         return PlainTextResponse("ok")
 
     def readyz(_: Request) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
 import time
@@ -128,8 +127,6 @@ class Monitor:
 
     def start(self) -> None:
         self.watch.look()
-        with contextlib.suppress(MlopsError):  # tried again before runs are begun
-            self._prepare()
         for name, act, seconds, waits in (
             ("look", self.watch.look, LOOK_SECONDS[self.options.watch], False),
             ("evaluate", self._evaluate, self.options.evaluate_every.total_seconds(), True),
@@ -169,9 +166,8 @@ class Monitor:
             self._stopping.wait(seconds)
 
     def _prepare(self) -> None:
-        """Once the database answers."""
+        """Once the database answers, and is upgraded: that may take minutes, so no start waits for it."""
         if not self._is_prepared:
-            self.triggers.make()
             self.rounds.show_last(self.watch.sight)
             self._is_prepared = True
 

@@ -13,7 +13,7 @@ from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipelines.predictions.store.errors import StoreRefused
-from pipelines.retraining.schema import causes, is_pending, is_running, marks, metadata, triggers
+from pipelines.retraining.schema import causes, is_pending, is_running, marks, triggers
 from pipelines.retraining.triggers import (
     BUSY_PAUSE,
     MOST_ATTEMPTS,
@@ -40,12 +40,6 @@ class TriggerTable:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    def make(self) -> None:
-        """Make the tables where they are not there yet; several monitors may do so at the same time."""
-        with self._database.writing() as connection:
-            self._database.take_turns(connection, "tables")
-            metadata.create_all(connection)
 
     # --- asking for a run ---------------------------------------------------------------------------------
 

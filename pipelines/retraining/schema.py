@@ -2,6 +2,8 @@
 
 one_run_at_a_time       of a use case, at most one trigger is running
 one_waits               of a use case and environment, at most one trigger is pending; others join it
+
+They are made, and changed, with the tables of predictions: `pipelines/predictions/store/migrations`, docs/store.md.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from pipelines.monitor.metrics.assessments import AssessmentMetrics
 from pipelines.monitor.metrics.inventory import RunMetrics, WatchedMetrics
 from pipelines.monitor.metrics.triggers import TriggerMetrics
 from pipelines.predictions.store.database import Database
-from pipelines.predictions.store.schema import VERSION, metadata
 from pipelines.retraining.queue import TriggerTable
 from tests.serving import serving
 from tests.tiny_models import write_bento
@@ -49,7 +48,7 @@ Labels = dict[str, set[str]]
 def of_monitor() -> Labels:
     """Names and labels that the monitor's collectors describe."""
     with tempfile.TemporaryDirectory() as folder:
-        table = TriggerTable(Database(f"sqlite:///{folder}/monitor.db", metadata, VERSION))
+        table = TriggerTable(Database(f"sqlite:///{folder}/monitor.db"))
         registry = CollectorRegistry()
         collectors = (
             AssessmentMetrics(registry),

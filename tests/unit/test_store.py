@@ -320,13 +320,6 @@ class TestFaults:
         for one in stores:
             one.close()
 
-    def test_tables_of_another_version_are_left_alone(self, store, url):
-        store.counts(USECASE)
-        with store.writing() as connection:
-            connection.exec_driver_sql("UPDATE store_version SET version = 99")
-        with pytest.raises(StoreUnusable, match="version 99"):
-            Store.open(url).counts(USECASE)
-
     def test_a_failed_batch_leaves_nothing(self, store):
         bad = PredictionRow(id="bad", time=NOW, inputs={"x": object()}, output={})  # type: ignore[dict-item]
         with pytest.raises((TypeError, StatementError)):

@@ -1,35 +1,60 @@
-"""The database behind the store: SQLite or PostgreSQL, opened when it is first needed."""
+"""The database behind the store: SQLite or PostgreSQL, opened when it is first needed, and upgraded then."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
-from pipelines.predictions.store.errors import StoreAway, StoreUnusable, told_as_store_errors
+from pipelines.predictions.store.errors import (
+    StoreAway,
+    StoreError,
+    StoreLocked,
+    StoreNotUpgraded,
+    StoreTooNew,
+    StoreUnavailable,
+    StoreUnusable,
+    told_as_store_errors,
+)
+from pipelines.predictions.store.revisions import ALEMBIC, Found, Revision, Revisions
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, Engine, MetaData
+    from sqlalchemy import URL, Connection, Engine
 
 BUSY_SECONDS = 10
 STATEMENT_SECONDS = 120
 CONNECT_SECONDS = 5
 WRITES = "mlops_writes"
 TURNS = 7_264_501  # any number, the same in every monitor
+UPGRADES = "tables"  # monitors take turns about this; 0.1.0 took the same turn when it made its tables
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a database is, and where this program needs it. `missing`: the revisions to run, none if it is too new."""
+
+    found: Found
+    head: str
+    missing: list[Revision]
+    is_too_new: bool = False
 
 
 class Database:
     """An engine whose errors are the store's own, and whose tables are there. Threads may share one."""
 
-    def __init__(self, url: str, metadata: MetaData, version: int) -> None:
+    def __init__(self, url: str, revisions: Revisions | None = None) -> None:
         self.url = read_url(url)
         self.where = self.url.render_as_string(hide_password=True)
-        self._metadata, self._version = metadata, version
+        self.revisions = revisions or Revisions()
         self._engine = make_engine(self.url)
         self._is_prepared = False
         self._guard = threading.Lock()
@@ -78,17 +103,104 @@ class Database:
     def close(self) -> None:
         self._engine.dispose()
 
+    # --- its tables ---------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """Which revision it has and what is missing; changes nothing. Raises StoreError."""
+        if not self.was_made:
+            return State(Found(None, is_recorded=False), self.revisions.head, self.revisions.all())
+        with told_as_store_errors(self.where), self._engine.connect() as connection:
+            found = self.revisions.find(connection, self.where)
+        try:
+            return State(found, self.revisions.head, self.revisions.missing(found, self.where))
+        except StoreTooNew:
+            return State(found, self.revisions.head, [], is_too_new=True)
+
+    def upgrade(self) -> list[Revision]:
+        """Run the revisions that are missing, all or none; several monitors may do so at the same time.
+
+        Returns what was run, the oldest first.
+
+        Raises:
+            StoreTooNew: a newer program has upgraded it.
+            StoreNotUpgraded: a revision failed; nothing was changed.
+            StoreUnavailable: not now, such as while another monitor upgrades it.
+        """
+        self._make_folder()
+        with told_as_store_errors(self.where), self._engine.connect() as connection:
+            if not self._missing(connection):
+                return []
+        with self._alone(f"to {self.revisions.head}") as connection:
+            missing = self._missing(connection)  # another monitor may have been quicker
+            if missing:
+                self.revisions.upgrade(connection)
+        if missing:
+            log.info("the prediction store %s was upgraded to revision %s", self.where, self.revisions.head)
+        return missing
+
+    def downgrade(self, revision: str) -> None:
+        """Undo what came after the revision; what only newer columns hold is lost. Raises what `upgrade` raises."""
+        if revision not in self.revisions.ids:
+            raise StoreUnusable(f"there is no revision {revision!r}; known are {', '.join(self.revisions.ids)}")
+        with self._alone(f"back to {revision}") as connection:
+            found = self.revisions.find(connection, self.where)
+            if found.revision is None or not found.is_recorded:
+                raise StoreUnusable("it has no recorded revision")
+            self.revisions.require_known(found.revision, self.where)
+            if found.revision <= revision:
+                raise StoreUnusable(f"it is at revision {found.revision}")
+            self.revisions.downgrade(connection, revision)
+
+    def upgrade_sql(self) -> str:
+        """The statements of `upgrade`, for whoever may change tables; changes nothing. Raises StoreError."""
+        found = self.state().found
+        self.revisions.missing(found, self.where)
+        return self.revisions.upgrade_sql(found, self.url.get_backend_name(), "" if self.is_sqlite else _turn(UPGRADES))
+
+    def _missing(self, connection: Connection) -> list[Revision]:
+        return self.revisions.missing(self.revisions.find(connection, self.where), self.where)
+
+    @contextmanager
+    def _alone(self, where_to: str) -> Iterator[Connection]:
+        """A transaction that changes tables, while every other monitor that wants to waits."""
+        from alembic.util.exc import CommandError
+        from sqlalchemy import text
+
+        if not ALEMBIC.acquire(timeout=BUSY_SECONDS):
+            raise StoreLocked(f"the prediction store {self.where}: tables are being changed by another thread")
+        try:
+            with (
+                told_as_store_errors(self.where),
+                self._engine.connect().execution_options(**{WRITES: True}) as connection,
+                connection.begin(),
+            ):
+                self.take_turns(connection, UPGRADES)
+                if not self.is_sqlite:
+                    connection.execute(text("SET LOCAL statement_timeout = 0"))  # an index of many rows takes its time
+                yield connection
+        except (StoreUnavailable, StoreTooNew):
+            raise
+        except (StoreError, CommandError, NotImplementedError) as error:
+            raise StoreNotUpgraded(
+                f"the prediction store {self.where} could not be brought {where_to}: {_first_line(error)}; "
+                "nothing was changed",
+                hint="`mlops store upgrade --sql` prints the statements for whoever may change its tables",
+            ) from error
+        finally:
+            ALEMBIC.release()
+
     def _prepare(self) -> None:
-        """Make the tables that are not there yet, once; several monitors may do so at the same time."""
+        """Upgrade it, once."""
         if self._is_prepared:
             return
-        with self._guard:
-            if self._is_prepared:
-                return
-            self._make_folder()
-            with self._engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
-                self._make_tables(connection)
-            self._is_prepared = True
+        if not self._guard.acquire(timeout=BUSY_SECONDS):  # whoever asks must not wait as long as an upgrade may take
+            raise StoreLocked(f"the prediction store {self.where} is being upgraded")
+        try:
+            if not self._is_prepared:
+                self.upgrade()
+                self._is_prepared = True
+        finally:
+            self._guard.release()
 
     def _make_folder(self) -> None:
         if not self.is_sqlite or not self.url.database:
@@ -97,21 +209,6 @@ class Database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreAway(f"the prediction store {self.where}: {error.filename}: {error.strerror}") from error
-
-    def _make_tables(self, connection: Connection) -> None:
-        from sqlalchemy import insert, select
-
-        self.take_turns(connection, "tables")
-        self._metadata.create_all(connection)
-        versions = self._metadata.tables["store_version"]
-        found = connection.execute(select(versions.c.version)).scalar()
-        if found is None:
-            connection.execute(insert(versions).values(version=self._version))
-        elif found != self._version:
-            raise StoreUnusable(
-                f"the prediction store {self.where} has version {found} of its tables; known is {self._version}",
-                hint="run the program that made it, or name another database in MLOPS_STORE",
-            )
 
 
 def read_url(text: str) -> URL:
@@ -160,6 +257,16 @@ def make_engine(url: URL) -> Engine:
         ) from None
     event.listen(engine, "connect", _set_up_postgres)
     return engine
+
+
+def _turn(about: str) -> str:
+    """`take_turns` as a statement for people; `about` is a constant of ours."""
+    return f"SELECT pg_advisory_xact_lock({TURNS}, hashtext('{about}'))"
+
+
+def _first_line(error: Exception) -> str:
+    told = error.message if isinstance(error, StoreError) else str(error)
+    return told.strip().splitlines()[0] if told.strip() else type(error).__name__
 
 
 def _to_json(value: Any) -> str:

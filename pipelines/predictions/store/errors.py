@@ -36,6 +36,14 @@ class StoreUnusable(StoreError):
     """Wrong URL, driver missing, no database or another one's: a person has to look."""
 
 
+class StoreTooNew(StoreUnusable):
+    """A newer program has upgraded the database: this one must not touch it."""
+
+
+class StoreNotUpgraded(StoreUnusable):
+    """A revision could not be run; the database is as it was before."""
+
+
 class StoreRefused(StoreError):
     """The database does not take these values."""
 
@@ -49,6 +57,7 @@ SQLITE = {
     "SQLITE_READONLY": StoreAway,
     "SQLITE_CORRUPT": StoreUnusable,
     "SQLITE_NOTADB": StoreUnusable,
+    "SQLITE_ERROR": StoreUnusable,  # a table or a column is not ours
 }
 # By the first characters of PostgreSQL's SQLSTATE; the longest match counts.
 POSTGRES = {

@@ -1,4 +1,7 @@
-"""The tables. Times are UTC; JSON is text in SQLite and JSONB in PostgreSQL."""
+"""The tables. Times are UTC; JSON is text in SQLite and JSONB in PostgreSQL.
+
+A change here needs a revision in `migrations/`, or a test fails: docs/store.md, "Adding a column".
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,6 @@ from sqlalchemy import (
     TypeDecorator,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-
-VERSION = 1
 
 
 class Moment(TypeDecorator[datetime]):
@@ -63,8 +64,6 @@ def json_column(name: str) -> Column[Any]:
 
 
 metadata = MetaData()
-
-store_version = Table("store_version", metadata, Column("version", Integer, primary_key=True))
 
 predictions = Table(
     "predictions",

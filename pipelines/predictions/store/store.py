@@ -13,7 +13,6 @@ from pipelines.predictions.store import (
     prediction_rows,
     reading,
     retention,
-    schema,
     summaries,
 )
 from pipelines.predictions.store.database import Database
@@ -40,8 +39,8 @@ class Store:
 
     @classmethod
     def open(cls, url: str) -> Store:
-        """The store at MLOPS_STORE. The database is asked, and its tables are made, at the first call."""
-        return cls(Database(url, schema.metadata, schema.VERSION))
+        """The store at MLOPS_STORE. The database is asked, and its tables are made or upgraded, at the first call."""
+        return cls(Database(url))
 
     def close(self) -> None:
         self.database.close()
