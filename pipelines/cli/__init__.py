@@ -20,7 +20,7 @@ VERBS = {
     "trace": Verb("pipelines.cli.releases:trace", "Where does it come from, and where did it go?"),
     "labels": Verb("pipelines.cli.labels:labels", "True values that came late."),
     "monitor": Verb("pipelines.cli.monitor:monitor", "Watch what is released: record, judge, retrain, show."),
-    "store": Verb("pipelines.cli.store:store", "The monitor's database: its revision, and upgrades."),
+    "store": Verb("pipelines.cli.store:store", "The monitor's database: which revision it has, and upgrades."),
     "up": Verb("pipelines.cli.platform:up", "Start the embedded platform: it serves and watches models."),
     "down": Verb("pipelines.cli.platform:down", "Stop the embedded platform; nothing that was made is lost."),
     "status": Verb("pipelines.cli.platform:status", "Show what is released, what runs, and how the last runs ended."),

@@ -92,3 +92,21 @@ class CheckDocument(Shape):
 def unreadable_of(listing: "RunListing") -> list[UnreadableFolder]:
     """The skipped folders, as a document has them."""
     return [UnreadableFolder(run_id=one.run_id, why=one.why) for one in listing.unreadable]
+
+
+class RevisionDocument(Shape):
+    """One revision of the monitor's database."""
+
+    id: str = Field(description="Four digits, counting up.")
+    sentence: str = Field(description="What it changes.")
+
+
+class StoreDocument(Shape):
+    """The monitor's database and the revision that this program needs."""
+
+    database: str = Field(description="Its URL, without the password.")
+    revision: str | None = Field(description="Null in an empty database.")
+    is_recorded: bool = Field(description="False where 0.1.0 made the tables, which wrote no revision.")
+    program: str = Field(description="The revision that this program needs.")
+    missing: list[RevisionDocument] = Field(description="What an upgrade runs, the oldest first.")
+    is_too_new: bool = Field(description="A newer program has upgraded it; this one cannot work with it.")

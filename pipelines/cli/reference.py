@@ -72,6 +72,7 @@ def documents() -> "dict[str, type[BaseModel]]":
         "runs": shapes.RunsDocument,
         "show": Run,
         "status": shapes.StatusDocument,
+        "store current": shapes.StoreDocument,
         "trace": Lineage,
     }
 

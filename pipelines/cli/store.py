@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.cli.context import Context
+from pipelines.cli.json_output import json_option, print_document
 from pipelines.console import make_console
 
 if TYPE_CHECKING:
+    from pipelines.cli.documents import StoreDocument
     from pipelines.predictions.store.database import Database, State
 
 NOT_YET = 4
@@ -16,11 +18,14 @@ NOT_YET = 4
 
 @click.group()
 def store() -> None:
-    """The monitor's database: its revision, and upgrades. MLOPS_STORE says where it is."""
+    """The monitor's database: which revision it has, and upgrades.
+
+    MLOPS_STORE says where it is.
+    """
 
 
 @store.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @click.pass_obj
 def current(context: Context, as_json: bool) -> None:
     """Show the revision of the database, the one this program needs, and what would run. Changes nothing.
@@ -31,7 +36,7 @@ def current(context: Context, as_json: bool) -> None:
     database = _database(context)
     state = database.state()
     if as_json:
-        click.echo(_as_json(database, state))
+        print_document(1, _document(database, state))
     else:
         _show(database, state)
     sys.exit(1 if state.is_too_new else NOT_YET if state.missing else 0)
@@ -113,18 +118,14 @@ def _show(database: "Database", state: "State") -> None:
         console.print("The database is newer than this program: upgrade the program, or see docs/store.md, Going back.")
 
 
-def _as_json(database: "Database", state: "State") -> str:
-    import json
-    from dataclasses import asdict
+def _document(database: "Database", state: "State") -> "StoreDocument":
+    from pipelines.cli.documents import RevisionDocument, StoreDocument
 
-    return json.dumps(
-        {
-            "database": database.where,
-            "revision": state.found.revision,
-            "is_recorded": state.found.is_recorded,
-            "program": state.head,
-            "missing": [asdict(one) for one in state.missing],
-            "is_too_new": state.is_too_new,
-        },
-        indent=2,
+    return StoreDocument(
+        database=database.where,
+        revision=state.found.revision,
+        is_recorded=state.found.is_recorded,
+        program=state.head,
+        missing=[RevisionDocument(id=one.id, sentence=one.sentence) for one in state.missing],
+        is_too_new=state.is_too_new,
     )

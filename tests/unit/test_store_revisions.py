@@ -405,11 +405,22 @@ def test_a_developer_adds_a_column_as_the_guide_says(place, open_database, tmp_p
 
 
 def upgrade_in_a_process(place: Place, folder: Path) -> subprocess.Popen:
-    code = (
-        "import sys; from pathlib import Path; from pipelines.predictions.store.database import Database; "
-        "from pipelines.predictions.store.revisions import Revisions; "
-        "Database(sys.argv[1], Revisions(Path(sys.argv[2]))).upgrade()"
-    )
+    """As a monitor does it: what is not possible now is tried again."""
+    code = """
+import sys
+from pathlib import Path
+from pipelines.predictions.store.database import Database
+from pipelines.predictions.store.errors import StoreUnavailable
+from pipelines.predictions.store.revisions import Revisions
+
+database, is_done = Database(sys.argv[1], Revisions(Path(sys.argv[2]))), False
+while not is_done:
+    try:
+        database.upgrade()
+        is_done = True
+    except StoreUnavailable:
+        pass
+"""
     return subprocess.Popen([sys.executable, "-c", code, place.url, str(folder)], cwd=ROOT)
 
 

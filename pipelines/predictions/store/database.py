@@ -128,8 +128,10 @@ class Database:
         """
         self._make_folder()
         with told_as_store_errors(self.where), self._engine.connect() as connection:
-            if not self._missing(connection):
-                return []
+            # Only what no upgrade takes away can be looked at before it is this monitor's turn.
+            found = self.revisions.recorded(connection)
+        if found and not self.revisions.missing(found, self.where):
+            return []
         with self._alone(f"to {self.revisions.head}") as connection:
             missing = self._missing(connection)  # another monitor may have been quicker
             if missing:
@@ -163,6 +165,7 @@ class Database:
     @contextmanager
     def _alone(self, where_to: str) -> Iterator[Connection]:
         """A transaction that changes tables, while every other monitor that wants to waits."""
+        from alembic import command  # noqa: F401 - what takes a second to import is imported before others wait
         from alembic.util.exc import CommandError
         from sqlalchemy import text
 

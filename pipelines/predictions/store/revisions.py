@@ -61,6 +61,14 @@ class Revisions:
         """The oldest first."""
         return [Revision(name, _sentence(path)) for name, path in zip(self.ids, self._paths, strict=True)]
 
+    def recorded(self, connection: Connection) -> Found | None:
+        """The revision in the database's own table; None where there is no such table."""
+        from sqlalchemy import inspect, text
+
+        if not inspect(connection).has_table(TABLE):
+            return None
+        return Found(connection.execute(text(f"SELECT version_num FROM {TABLE}")).scalar(), is_recorded=True)  # noqa: S608
+
     def find(self, connection: Connection, where: str) -> Found:
         """The database's revision, known to this program or not.
 
@@ -69,10 +77,9 @@ class Revisions:
         """
         from sqlalchemy import inspect, text
 
-        tables = inspect(connection)
-        if tables.has_table(TABLE):
-            return Found(connection.execute(text(f"SELECT version_num FROM {TABLE}")).scalar(), is_recorded=True)  # noqa: S608
-        if not tables.has_table(OLD_TABLE):
+        if recorded := self.recorded(connection):
+            return recorded
+        if not inspect(connection).has_table(OLD_TABLE):
             return Found(None, is_recorded=False)
         version = connection.execute(text(f"SELECT version FROM {OLD_TABLE}")).scalar()  # noqa: S608 - a constant
         if version not in (None, OLD_VERSION):
