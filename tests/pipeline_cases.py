@@ -45,6 +45,7 @@ def train(train, validation, params, seed):
 """
 
 USECASE = {
+    "apiVersion": "mlops-blueprint/v1",
     "name": NAME,
     "purpose": "Say whether something is big, for the tests.",
     "owner": {"team": "tests", "contact": "tests@example.com", "accountable": "Head of Tests"},

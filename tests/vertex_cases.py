@@ -22,6 +22,7 @@ PIPELINES = {
     "service_account": "vertex@example-ml.iam.gserviceaccount.com",
 }
 CONFIG = {
+    "apiVersion": "mlops-blueprint/v1",
     "project": "example-ml",
     "region": "europe-west4",
     "endpoints": {"usecases": [NAME], "canary": {"percent": 10, "hold": "10m"}},

@@ -12,6 +12,7 @@ VERBS = {
     "new": Verb("pipelines.cli.usecases:new", "Make apps/NAME from a template; it runs at once."),
     "check": Verb("pipelines.cli.tree:check", "Find mistakes in use cases and clusters."),
     "render": Verb("pipelines.cli.tree:render", "Write the files that are generated from usecase.yaml."),
+    "migrate": Verb("pipelines.cli.migrate:migrate", "Rewrite files of an earlier version for this one."),
     "run": Verb("pipelines.cli.runs:run", "Run NAME's pipeline: train, judge and, if good enough, release."),
     "runs": Verb("pipelines.cli.history:runs", "List the last runs: outcome, seconds, reason."),
     "show": Verb("pipelines.cli.runs:show", "Show a run: its steps, its verdict, its model card and log."),

@@ -13,6 +13,7 @@ import yaml
 
 from pipelines.errors import MlopsError
 from pipelines.gitops import build_cache
+from pipelines.usecase import yaml12
 
 BUILD_SECONDS = 60
 
@@ -39,19 +40,9 @@ class BuildFailed(MlopsError):
     """kustomize could not build a folder."""
 
 
-class Strings(yaml.CSafeLoader):
-    """YAML as Kubernetes reads it: dates and a bare `=` are texts."""
-
-
-Strings.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if not tag.endswith((":timestamp", ":value"))]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 def read_documents(text: str) -> list[Manifest]:
     """The objects of a YAML stream."""
-    return [Manifest(document) for document in yaml.load_all(text, Strings) if document]
+    return [Manifest(document) for document in yaml12.read_all(text) if document]
 
 
 def build(folder: Path, components: Sequence[str] = (), patches: Sequence[Any] = ()) -> list[Manifest]:
@@ -112,7 +103,7 @@ def _without_origin(manifest: Manifest, here: Path, folder: Path) -> tuple[str, 
     note = annotations.pop(ORIGIN, None)
     if not annotations and "annotations" in (manifest.get("metadata") or {}):
         del manifest["metadata"]["annotations"]
-    path = (yaml.safe_load(note) or {}).get("path") if note else None
+    path = (yaml12.read(note)[0] or {}).get("path") if note else None
     return os.path.relpath((here / path).resolve(), folder) if path else "", manifest
 
 

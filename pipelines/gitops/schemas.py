@@ -15,10 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from pipelines.gitops.flux import group_of
-from pipelines.gitops.kustomize import Manifest, Strings, read_documents
+from pipelines.gitops.kustomize import Manifest, read_documents
+from pipelines.usecase import yaml12
 
 if TYPE_CHECKING:
     from jsonschema import Draft7Validator
@@ -174,7 +173,8 @@ def _compiles(pattern: str) -> bool:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    return yaml.load(path.read_text(encoding="utf-8"), Strings) or {}  # noqa: S506 - a safe loader
+    values, _ = yaml12.read(path.read_text(encoding="utf-8"))
+    return values or {}
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from pipelines.gitops.kustomize import Manifest
+from pipelines.usecase import yaml12
 
 KIND = re.compile(r"^kind: ['\"]?([^\s'\"]+)", re.MULTILINE)
 NAME = re.compile(r"^metadata:\n(?:[ #].*\n)*?  name: ['\"]?([^\s'\"]+)", re.MULTILINE)
@@ -45,7 +46,7 @@ class _Document:
         """Of `spec.listeners[0].hostname`; what a patch or a component adds has the line of what holds it."""
         found = KIND.search(self.text)
         line = self.text.count("\n", 0, found.start()) if found else 0
-        node = yaml.compose(self.text, yaml.SafeLoader)
+        _, node = yaml12.read(self.text)
         for part in re.findall(r"[^.\[\]]+", field):
             if isinstance(node, yaml.MappingNode):
                 entry = next(((key, value) for key, value in node.value if key.value == part), None)

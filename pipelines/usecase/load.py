@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipelines.errors import MlopsError
+from pipelines.usecase.api_version import check_api_version
 from pipelines.usecase.document import Layers, UsecaseInvalid, YamlDocument
 from pipelines.usecase.explain import Problem, explain
 from pipelines.usecase.model import UseCase, is_name
@@ -39,9 +40,12 @@ def load_usecase(root: Path, name: str, environment: str | None = None) -> UseCa
     if not is_name(name) or not main.is_file():
         raise _not_found(root, name)
     documents = [YamlDocument.read(main, root)]
+    check_api_version(documents[0])
     overrides = folder / environment / OVERRIDES_FILE if environment else None
     if overrides and overrides.is_file():
         overlay = YamlDocument.read(overrides, root, may_be_empty=True)
+        if overlay.values:
+            check_api_version(overlay)
         _refuse_identity_changes(overlay)
         documents.append(overlay)
     layers = Layers(*documents)

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from pipelines.metric_catalog import Task, all_metrics_for, find_metric, metrics_for
 from pipelines.plugins import PluginBroken
+from pipelines.usecase.api_version import API_VERSION, ApiVersion
 from pipelines.usecase.data import (
     CategoryFeature,
     Checks,
@@ -153,6 +154,10 @@ class UseCase(Strict):
 
     model_config = ConfigDict(json_schema_extra={"allOf": _metrics_of_each_task()})
 
+    apiVersion: ApiVersion = Field(  # noqa: N815 - as files of Kubernetes name it
+        description="The version of these keys. `mlops migrate` rewrites a file of an earlier one.",
+        examples=[API_VERSION],
+    )
     name: str = Field(
         pattern=NAME_PATTERN,
         max_length=MAX_NAME,

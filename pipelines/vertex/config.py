@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError, field_validator
 
+from pipelines.usecase.api_version import ApiVersion, check_api_version
 from pipelines.usecase.document import UsecaseInvalid, YamlDocument
 from pipelines.usecase.durations import PositiveDuration, parse_duration
 from pipelines.usecase.strict import Strict, require_distinct
@@ -60,6 +61,7 @@ class Pipelines(Strict):
 class VertexConfig(Strict):
     """One environment on Vertex AI."""
 
+    apiVersion: ApiVersion  # noqa: N815 - as files of Kubernetes name it
     project: str = Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")
     region: str = Field(pattern=r"^[a-z]+-[a-z]+[0-9]+$")
     key: str | None = Field(default=None, pattern=KEY)
@@ -81,6 +83,7 @@ def load_config(root: Path, environment: str) -> VertexConfig:
         )
     try:
         document = YamlDocument.read(path, root)
+        check_api_version(document)
     except UsecaseInvalid as error:
         raise _invalid(error.problems) from None
     try:

@@ -37,7 +37,7 @@ def root(tmp_path):
 def set_serving(root, text, environment=None):
     folder = root / "apps" / "my-model"
     if environment:
-        (folder / environment / "overrides.yaml").write_text(f"serving: {text}\n")
+        (folder / environment / "overrides.yaml").write_text(f"apiVersion: mlops-blueprint/v1\nserving: {text}\n")
         return
     lines = (folder / "usecase.yaml").read_text().splitlines()
     kept = [f"serving: {text}" if line.startswith("serving:") else line for line in lines]

@@ -118,6 +118,7 @@ def test_snapshots_live_in_a_bucket(server, store, tmp_path):
 def _usecase():
     return UseCase.model_validate(
         {
+            "apiVersion": "mlops-blueprint/v1",
             "name": "homes",
             "purpose": "Says what a home costs.",
             "owner": {"team": "t", "contact": "t@example.com", "accountable": "head"},

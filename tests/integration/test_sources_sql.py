@@ -122,6 +122,7 @@ def test_no_secret_shows_when_the_url_or_the_server_is_wrong(ask, monkeypatch):
 def _usecase(query, **data):
     return UseCase.model_validate(
         {
+            "apiVersion": "mlops-blueprint/v1",
             "name": "delays",
             "purpose": "Says how late a flight is.",
             "owner": {"team": "t", "contact": "t@example.com", "accountable": "head"},

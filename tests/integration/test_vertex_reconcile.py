@@ -182,7 +182,7 @@ def test_replicas_follow_usecase_yaml_without_a_deployment(world, fake):
     world.release(1)
     world.reconcile()
     overlay = world.root / "apps" / NAME / "staging" / "overrides.yaml"
-    overlay.write_text("serving: {replicas: [2, 8]}\n")
+    overlay.write_text("apiVersion: mlops-blueprint/v1\nserving: {replicas: [2, 8]}\n")
     fake.requests.clear()
 
     world.reconcile()
@@ -194,7 +194,8 @@ def test_replicas_follow_usecase_yaml_without_a_deployment(world, fake):
 def test_another_machine_is_another_deployment_of_the_same_version(world, fake):
     world.release(1)
     world.reconcile()
-    (world.root / "apps" / NAME / "staging" / "overrides.yaml").write_text('serving: {memory: "12Gi"}\n')
+    overlay = world.root / "apps" / NAME / "staging" / "overrides.yaml"
+    overlay.write_text('apiVersion: mlops-blueprint/v1\nserving: {memory: "12Gi"}\n')
     fake.requests.clear()
 
     world.reconcile()

@@ -77,6 +77,7 @@ def flight_rows(rows: int = 10, **columns: Any) -> pa.Table:
 def _usecase(task: str, metric: str, data: dict[str, Any]) -> UseCase:
     return UseCase.model_validate(
         {
+            "apiVersion": "mlops-blueprint/v1",
             "name": "case",
             "purpose": "Shows how data behaves.",
             "owner": {"team": "t", "contact": "t@example.com", "accountable": "head"},

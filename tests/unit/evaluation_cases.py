@@ -37,6 +37,7 @@ def delay_usecase(**evaluation: Any) -> UseCase:
 def _usecase(task: str, data: dict[str, Any], evaluation: dict[str, Any]) -> UseCase:
     return UseCase.model_validate(
         {
+            "apiVersion": "mlops-blueprint/v1",
             "name": "flight-delays",
             "purpose": "Say before departure whether a flight arrives late.",
             "owner": {"team": "operations", "contact": "ops@example.com", "accountable": "Head of Operations"},

@@ -15,6 +15,7 @@ import yaml
 
 from pipelines.monitor.inventory.kubernetes import ClusterUnreachable, ClusterWatching
 from pipelines.settings import Settings
+from pipelines.usecase.api_version import API_VERSION
 from tests.monitor_cases import USECASE, usecase
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +140,7 @@ def test_a_use_case_before_its_first_release_is_known(cluster, servers):
 
 
 def test_overrides_of_the_environment_count(cluster):
-    cluster.lists["usecase"] = [configmap(**{"overrides.yaml": "serving: {p99_ms: 7}\n"})]
+    cluster.lists["usecase"] = [configmap(**{"overrides.yaml": f"apiVersion: {API_VERSION}\nserving: {{p99_ms: 7}}\n"})]
     [model] = cluster.watching().look().models
     assert model.usecase.serving.p99_ms == 7
 

@@ -1,11 +1,13 @@
 """usecase.yaml: what is let in, and what is said of what is not."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from pipelines.usecase import UsecaseInvalid, UsecaseNotFound, load_usecase, usecase_names
+from pipelines.usecase.api_version import API_VERSION
 from pipelines.usecase.model import CategoryFeature, FileSource
 
 FIXTURES = Path(__file__).parent / "fixtures" / "usecase"
@@ -106,11 +108,11 @@ def test_the_message_leads_to_the_reference(tmp_path):
     ("text", "problem"),
     [
         (MINIMAL.encode("utf-16"), ":1: not UTF-8"),
-        (MINIMAL.replace("late.", "sp\xe4t.").encode("latin-1"), ":3: not UTF-8"),
-        (MINIMAL.replace("late.", "la\x01te."), ":3: not valid YAML: the character U+0001 is not allowed"),
+        (MINIMAL.replace("late.", "sp\xe4t.").encode("latin-1"), ":4: not UTF-8"),
+        (MINIMAL.replace("late.", "la\x01te."), ":4: not valid YAML: the character U+0001 is not allowed"),
         (MINIMAL + "more: " + "[" * 5000, "not valid YAML"),
         (MINIMAL + "more: " + "9" * 5000, "not valid YAML"),
-        (MINIMAL + "more: &a {again: *a}\n", ":16: more: unknown key"),
+        (MINIMAL + "more: &a {again: *a}\n", ":17: more: unknown key"),
         (b"\x00" * 100, "not valid YAML"),
     ],
     ids=["utf-16", "latin-1", "control character", "endless nesting", "endless number", "endless alias", "zeros"],
@@ -191,7 +193,8 @@ def test_only_folders_with_a_usecase_yaml_count(tmp_path):
 def overridden(root, text, environment="staging"):
     folder = write(root, EVERYTHING) / environment
     folder.mkdir(exist_ok=True)
-    (folder / "overrides.yaml").write_text(text)
+    is_mapping = re.search(r"^\w+:", text, re.MULTILINE)  # at the end, so that no line moves
+    (folder / "overrides.yaml").write_text(f"{text}apiVersion: {API_VERSION}\n" if is_mapping else text)
     return load_usecase(root, "flights", environment)
 
 
@@ -265,14 +268,14 @@ def test_who_answers_for_it_is_the_same_everywhere(tmp_path):
             ":2: serving.replica: unknown key (did you mean replicas?); allowed: replicas,",
         ),
         ("serving:\n  p99_ms: 0\n", ":2: serving.p99_ms: must be above 0.0, not 0"),
-        ("\n\nmonitoring: {drift: null}\n", "/usecase.yaml:45: retrain.on[0]: drift needs monitoring.drift"),
+        ("\n\nmonitoring: {drift: null}\n", "/usecase.yaml:46: retrain.on[0]: drift needs monitoring.drift"),
         ("data:\n  source:\n    type: python\n", ":2: data.source.load: is required but missing"),
         ("evaluation:\n  gates:\n    - metric: mae\n      at_most: 1\n", ":3: evaluation.gates[0].metric: 'mae' is no"),
         (
             "data:\n  features:\n    tail: {}\n",
             ":3: data.features.tail.type: is required but missing; allowed: number,",
         ),
-        ("data:\n  features:\n    late: {type: number}\n", "usecase.yaml:16: data.target: the target 'late' is also a"),
+        ("data:\n  features:\n    late: {type: number}\n", "usecase.yaml:17: data.target: the target 'late' is also a"),
         ("serving: {cpu: 1}\nserving: {cpu: 1}\n", ":2: serving: the key stands twice"),
         ("- serving\n", ":1: expected keys and values"),
         ("serving:\n\tcpu: 1\n", ":2: not valid YAML: a tab"),

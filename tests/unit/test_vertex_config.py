@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipelines.usecase.api_version import API_VERSION
 from pipelines.usecase.operation import Serving
 from pipelines.vertex.access import PlainAddress, token_source
 from pipelines.vertex.api import VertexApi
@@ -30,7 +31,8 @@ ROOT = Path(__file__).parents[2]
 
 def write(root: Path, values) -> Path:
     (root / "vertex").mkdir(exist_ok=True)
-    text = values if isinstance(values, str) else yaml.safe_dump(values, sort_keys=False)
+    versioned = values if isinstance(values, str) else {**values, "apiVersion": API_VERSION}
+    text = versioned if isinstance(versioned, str) else yaml.safe_dump(versioned, sort_keys=False)
     (root / "vertex" / "staging.yaml").write_text(text)
     return root
 
@@ -57,7 +59,7 @@ def test_a_canary_can_be_switched_off(tmp_path):
     [
         ({"project": "example-ml"}, "vertex/staging.yaml:1: region: is missing"),
         ({**CONFIG, "projekt": "x"}, "projekt: is no key of this file"),
-        ({**CONFIG, "region": "Europe"}, "vertex/staging.yaml:2: region"),
+        ({**CONFIG, "region": "Europe"}, "vertex/staging.yaml:3: region"),
         ({**CONFIG, "endpoints": {"canary": {"percent": 100}}}, "endpoints.canary.percent"),
         ({**CONFIG, "endpoints": {"canary": {"hold": "soon"}}}, "'soon' is not a duration"),
         ({**CONFIG, "endpoints": {"usecases": ["a", "a"]}}, "stands there twice"),
@@ -91,7 +93,7 @@ def test_the_file_that_the_docs_show_is_right(tmp_path):
             ["endpoints.usecases: there is no use case 'tinny' (did you"],
         ),
         ({**CONFIG, "pipelines": {**PIPELINES, "scheduled": ["other"]}}, ["pipelines.scheduled: there is no use case"]),
-        ({**CONFIG, "project": "X"}, ["vertex/staging.yaml:1: project"]),
+        ({**CONFIG, "project": "X"}, ["vertex/staging.yaml:2: project"]),
         (
             {**CONFIG, "pipelines": {**PIPELINES, "images": {}, "scheduled": [NAME]}},
             ["pipelines.scheduled: tiny: tiny runs in the image 'default'"],

@@ -36,7 +36,8 @@ def config(**changes) -> VertexConfig:
         "variables": {"MLOPS_TRACKING_URI": "https://mlflow.example.com"},
         "secrets": {"MLOPS_GIT_TOKEN": GIT, "MLOPS_REGISTRY_PASSWORD": REGISTRY, "MLFLOW_TRACKING_TOKEN": MLFLOW},
     }
-    given = {"project": "example-ml", "region": "europe-west4", "pipelines": pipelines | changes}
+    where = {"apiVersion": "mlops-blueprint/v1", "project": "example-ml", "region": "europe-west4"}
+    given = where | {"pipelines": pipelines | changes}
     return VertexConfig.model_validate(given)
 
 
