@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError, field_validator
 
-from pipelines.documents import Document
+from bento.documents import FIRST, NUMBER
+from pipelines.documents import SCHEMAS, Document
 from pipelines.errors import MlopsError
 from pipelines.release.flat import duplicate_keys, read_flat
 from pipelines.usecase import yaml12
@@ -25,8 +26,10 @@ metadata:
   name: release
   annotations:
     config.kubernetes.io/local-config: "true"
+    {annotation}: "{number}"
 data:
 """
+SCHEMA_ANNOTATION = "mlops-blueprint/schema"  # beside the data, which is the same for every reader
 PLAIN = ("bento", "image", "model")  # a ":" or "/" in them keeps YAML from reading anything else
 IMAGE_PATTERN = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 TAG_PATTERN = re.compile(r"[a-z][a-z0-9-]*:[A-Za-z0-9._-]+")
@@ -86,14 +89,20 @@ class Release(Document):
         data = self.model_dump(exclude={"metrics"})
         data["metrics"] = " ".join(f"{name}={readable(value)}" for name, value in self.metrics.items())
         lines = (f"  {key}: {value if key in PLAIN else json.dumps(value)}\n" for key, value in data.items())
-        return HEADER + "".join(lines)
+        return HEADER.format(annotation=SCHEMA_ANNOTATION, number=SCHEMAS[self.KIND]) + "".join(lines)
 
     @classmethod
     def from_yaml(cls, text: str, path: str) -> "Release":
-        """Read it back. Raises ReleaseInvalid with file, key and what would be right."""
-        data = _config_map_data(text, path)
+        """Read it back.
+
+        Raises:
+            ReleaseInvalid: it is not what `mlops` writes; says file, key and what would be right.
+            SchemaTooNew: a later version wrote it.
+        """
+        data, number = _config_map_data(text, path)
         try:
-            release = cls.model_validate({**data, "metrics": _parse_metrics(data.get("metrics") or "")})
+            values = {**data, NUMBER: number, "metrics": _parse_metrics(data.get("metrics") or "")}
+            release = cls.from_values(values, path)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
@@ -117,7 +126,8 @@ def readable(value: float) -> str:
     return f"{value:.4f}" if value == 0 or not abs(value) < 0.001 else f"{value:.4g}"
 
 
-def _config_map_data(text: str, path: str) -> dict[str, Any]:
+def _config_map_data(text: str, path: str) -> tuple[dict[str, Any], int]:
+    """The data, and the number of its shape."""
     if "\ufffd" in text:
         raise _invalid(path, "not UTF-8 text")
     try:
@@ -134,7 +144,15 @@ def _config_map_data(text: str, path: str) -> dict[str, Any]:
         raise _invalid(path, f"metadata.name: expected release, which kustomize looks for (got {name!r})")
     for key in twice:
         raise _invalid(path, f"{key} stands there twice; keep one")
-    return data
+    return data, _schema(metadata.get("annotations"), path)
+
+
+def _schema(annotations: Any, path: str) -> int:
+    number = annotations.get(SCHEMA_ANNOTATION, str(FIRST)) if isinstance(annotations, dict) else str(FIRST)
+    if not isinstance(number, str) or not re.fullmatch(r"[1-9][0-9]{0,8}", number):
+        where = f"metadata.annotations.{SCHEMA_ANNOTATION}"
+        raise _invalid(path, f"{where}: expected a whole number in quotes (got {number!r})")
+    return int(number)
 
 
 def _read(text: str) -> tuple[Any, list[str]]:
@@ -149,8 +167,6 @@ def _read(text: str) -> tuple[Any, list[str]]:
 def _explain(error: "ErrorDetails") -> str:
     if error["type"] == "missing":
         return "is missing"
-    if error["type"] == "extra_forbidden":
-        return f"is no key of a release; it has {', '.join(Release.model_fields)}"
     if error["type"] == "string_type":
         return f"expected text, in quotes if it looks like a number (got {error['input']!r})"
     return f"{error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"

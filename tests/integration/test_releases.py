@@ -61,9 +61,12 @@ def test_a_release_is_a_config_map_that_stays_out_of_the_cluster_and_reads_back(
     text = release(7).to_yaml()
     document = yaml.safe_load(text)
     assert text.startswith("# Written by `mlops`")
-    assert len(text.splitlines()) <= 16
+    assert len(text.splitlines()) <= 17
     assert list(document) == ["apiVersion", "kind", "metadata", "data"]
-    assert document["metadata"]["annotations"] == {"config.kubernetes.io/local-config": "true"}
+    assert document["metadata"]["annotations"] == {
+        "config.kubernetes.io/local-config": "true",
+        "mlops-blueprint/schema": "1",
+    }
     assert all(isinstance(value, str) for value in document["data"].values()), "kustomize copies strings"
     assert Release.from_yaml(text, "release.yaml") == release(7)
 
@@ -77,7 +80,7 @@ def test_a_release_is_a_config_map_that_stays_out_of_the_cluster_and_reads_back(
         ("roc_auc=0.7700", "roc_auc", "data.metrics: expected name=number pairs"),
         ("kind: ConfigMap", "kind: Secret", "expected a ConfigMap"),
         ("data:\n", "data: [\n", "not valid YAML"),
-        ("  model:", "  speed: fast\n  model:", "data.speed"),
+        ('schema: "1"', "schema: first", "metadata.annotations.mlops-blueprint/schema: expected a whole number"),
     ],
 )
 def test_a_release_file_that_was_edited_badly_names_file_and_key(old, new, told):

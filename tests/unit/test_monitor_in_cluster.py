@@ -146,7 +146,7 @@ def test_overrides_of_the_environment_count(cluster):
 
 
 def test_a_use_case_that_cannot_be_read_is_a_problem_and_holds_up_no_other(cluster):
-    broken = configmap("name: tiny-table\nserving: {p99_sm: 7}\n")
+    broken = configmap(f"apiVersion: {API_VERSION}\nname: tiny-table\nserving: {{p99_sm: 7}}\n")
     stranger = copy.deepcopy(configmap())
     stranger["metadata"]["labels"] = {}
     cluster.lists["usecase"] = [broken, configmap(), stranger]

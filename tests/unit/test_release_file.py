@@ -6,6 +6,7 @@ import subprocess
 import pytest
 import yaml
 
+from pipelines.documents import SchemaTooNew
 from pipelines.release.release import Release, ReleaseInvalid
 
 PATH = "apps/flights/staging/release.yaml"
@@ -74,11 +75,7 @@ def test_a_release_without_metrics_reads_back():
         ("\ndata:\n", "\ndata: {}\ndata:\n", "data stands there twice"),
         ("name: release", "name: flights", "metadata.name: expected release"),
         ("metadata:\n  name: release\n", "metadata:\n", "metadata.name: expected release"),
-        (
-            "  model: flights/7",
-            "  model: flights/7\n  speed: fast",
-            "data.speed: is no key of a release; it has bento,",
-        ),
+        ('schema: "1"', "schema: 1", "metadata.annotations.mlops-blueprint/schema: expected a whole number in quotes"),
         ('"roc_auc=0.7123"', "7", "data.metrics: expected name=number pairs"),
         ('"roc_auc=0.7123"', "[1]", "data.metrics: expected name=number pairs"),
         ("bento: flights:7", "bento: pictures:7", "data.bento: expected flights:<version>, as the folder is called"),
@@ -95,6 +92,14 @@ def test_what_an_edit_broke_is_named_with_the_way_back(old, new, told):
     assert told in caught.value.message
     assert PATH in caught.value.message
     assert f"git log -p {PATH}" in (caught.value.hint or "")
+
+
+def test_keys_that_a_later_version_adds_are_ignored_and_a_later_shape_is_refused():
+    text = release().to_yaml()
+    newer = text.replace("  model:", "  speed: fast\n  model:")
+    assert Release.from_yaml(newer, PATH) == Release.from_yaml(text, PATH)
+    with pytest.raises(SchemaTooNew, match=rf"{PATH}: a release document of schema 2, .* this one reads schema 1"):
+        Release.from_yaml(text.replace('schema: "1"', 'schema: "2"'), PATH)
 
 
 @pytest.mark.parametrize("text", ["", "null", "7", "[]", "- data: {}", "data: {}", "# only a comment\n", "a: *b"])
