@@ -69,6 +69,7 @@ def page_sources(monitor: Monitor) -> Sources:
         store=monitor.store,
         triggers=monitor.triggers,
         runs=monitor.runs,
+        skipped_runs=monitor.runs.unreadable,
         reports=monitor.reports,
         links=links,
     )

@@ -38,7 +38,6 @@ class KnownRuns:
             run = self._run(run_id)
         return run.steps if run else {}
 
-    @property
     def unreadable(self) -> list[UnreadableRun]:
         """The folders that were skipped so far, and why."""
         with self._guard:

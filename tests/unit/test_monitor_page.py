@@ -320,6 +320,14 @@ class TestKnownRuns:
         assert [run.outcome for run in known("tiny")] == ["released"]
         assert known("tiny")[0] is known("tiny")[0]
 
+    def test_a_folder_that_cannot_be_read_is_a_problem_on_the_page(self, platform):
+        platform.run(RUN, NOW, card=False)
+        (platform.runs / RUN / "request.json").write_text("{")
+        known = KnownRuns(platform.runs)
+        sources = replace(platform.sources, runs=known, skipped_runs=known.unreadable)
+        for seen in (look_at_all(sources), look_at_model(sources, "tiny", STAGING)):
+            assert any(f"run {RUN} cannot be read" in problem for problem in seen.problems), seen.problems
+
     def test_only_runs_of_the_use_case_and_the_newest_first(self, platform):
         for name in ("tiny-20260101-000000-aaaa", "tiny-20260301-000000-aaaa", "tiny-two-20260201-000000-aaaa"):
             platform.run(name, NOW)

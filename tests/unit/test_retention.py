@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -372,6 +374,32 @@ class TestCommand:
             "snapshots",
             "logs",
         ]
+
+
+class TestTheMonitor:
+    @pytest.mark.parametrize(("watch", "cleans"), [("git", True), ("cluster", False)])
+    def test_it_cleans_by_itself_where_it_watches_git(self, world, monkeypatch, watch, cleans):
+        from pipelines.monitor import monitor
+        from pipelines.monitor.options import Options
+        from tests.monitor_cases import Service
+
+        looked = threading.Event()
+
+        def due(settings: Settings, now: datetime) -> bool:
+            looked.set()
+            return is_due(settings, now)
+
+        monkeypatch.setattr(monitor, "CLEAN_SECONDS", 0.01)
+        monkeypatch.setattr(monitor, "is_due", due)
+        old = world.run("20200101")
+        world.run("20200102")
+        with Service(world.settings.home, options=Options(watch=watch)):
+            looked.wait(10 if cleans else 0.3)
+            end = time.monotonic() + 10
+            while cleans and not (world.settings.home / CLEANED_FILE).exists() and time.monotonic() < end:
+                time.sleep(0.02)
+        assert looked.is_set() == cleans
+        assert old.exists() != cleans
 
 
 class TestInACluster:

@@ -240,7 +240,7 @@ def test_the_monitor_names_the_folders_it_skips_and_reads_them_again_once_they_a
     request = (folder / REQUEST_FILE).read_text()
     (folder / REQUEST_FILE).write_text("{")
     assert known("tiny") == []
-    assert [one.run_id for one in known.unreadable] == [folder.name]
+    assert [one.run_id for one in known.unreadable()] == [folder.name]
     (folder / REQUEST_FILE).write_text(request)
     assert [run.folder for run in known("tiny")] == [folder]
-    assert known.unreadable == []
+    assert known.unreadable() == []

@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 from pipelines.monitor.inventory.inventory import Look
 from pipelines.predictions.store.store import Store
 from pipelines.retraining.queue import TriggerTable
+from pipelines.runs.index import UnreadableRun
 from pipelines.runs.run import Run
 
 DASHBOARD = "model-health"  # infrastructure/configs/model-monitoring/dashboards
@@ -46,7 +47,8 @@ class Links:
 class Sources:
     """What the page is made from.
 
-    `runs`: those of a use case that this machine knows, the newest first. `reports`: the folder of Evidently's.
+    `runs`: those of a use case that this machine knows, the newest first. `skipped_runs`: run folders that could not be
+    read. `reports`: the folder of Evidently's.
     """
 
     sight: Look
@@ -56,6 +58,11 @@ class Sources:
     reports: Path | None
     links: Links = Links()
     clock: Callable[[], datetime] = utc_now
+    skipped_runs: Callable[[], Sequence[UnreadableRun]] = tuple
+
+    def skipped(self) -> list[str]:
+        """One sentence for each run folder that could not be read so far."""
+        return [f"The folder of run {one.run_id} cannot be read: {one.why}" for one in self.skipped_runs()]
 
 
 def web_address(text: str | None) -> str | None:

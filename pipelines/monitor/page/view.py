@@ -55,7 +55,7 @@ def look_at_all(sources: Sources, trends: TrendReader | None = None) -> Overview
         commit=facts.sight.commit,
         commit_url=sources.links.to_commit(facts.sight.commit),
         seen_at=facts.sight.seen_at,
-        problems=facts.problems,
+        problems=[*facts.problems, *sources.skipped()],
         models=sorted(lines, key=lambda line: (ORDER[line.mark], line.usecase, line.environment)),
         trends_from=facts.trends.start,
         trends_until=facts.trends.end,
@@ -72,11 +72,12 @@ def look_at_model(sources: Sources, usecase: str, environment: str, days: int = 
     history = _history(model, facts, sources)
     newest = facts.newest.get(model.place, {}) if model.release else {}
     points = _points(sources, model.place, newest, days)
+    line = _line(model, facts, sources, history)
     return ModelPage(
         as_of=facts.now,
         commit=facts.sight.commit,
-        problems=facts.problems,
-        line=_line(model, facts, sources, history),
+        problems=[*facts.problems, *sources.skipped()],
+        line=line,
         contract=_contract(model.usecase),
         environments=[other.environment for other in facts.sight.models if other.usecase.name == usecase],
         grafana_url=sources.links.to_grafana(usecase, environment),
