@@ -76,6 +76,8 @@ class Document(Value):
             raise TypeError(f"{cls.__qualname__} needs a KIND; what is never written or sent is a Value")
         if kind is not None and kind not in cls.SCHEMAS:
             raise TypeError(f"{cls.__qualname__}: SCHEMAS has no number for the kind {kind!r}")
+        if kind is not None and set(cls.UPGRADES) != set(range(FIRST, cls.SCHEMAS[kind])):
+            raise TypeError(f"{cls.__qualname__}: UPGRADES must lead from each earlier number to {cls.SCHEMAS[kind]}")
 
     @classmethod
     def parse(cls, data: str | bytes, source: str = "") -> Self:

@@ -29,6 +29,7 @@ The file is YAML 1.2: `on` and `no` are texts, `1e-4` is a number. A duration is
 An environment's `overrides.yaml` beside its `release.yaml`, such as `apps/flight-delays/staging/overrides.yaml`, holds
 the few keys that differ there. Mappings are merged key by key; lists, and a source, split or feature of another kind,
 are replaced; null takes away what is optional. Name, purpose, owner, risk and task are the same everywhere.
+It begins with the same `apiVersion`; [compatibility.md](compatibility.md) says what that promises.
 """
 
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}

@@ -72,6 +72,13 @@ def test_a_document_without_a_kind_or_a_number_cannot_be_declared():
         class Unnumbered(pipelines.documents.Document):
             KIND = "novelty"
 
+    with pytest.raises(TypeError, match="UPGRADES must lead from each earlier number to 3"):
+
+        class Stranded(Document):
+            SCHEMAS = {"stranded": 3}
+            KIND = "stranded"
+            UPGRADES = {1: lambda values: values}
+
 
 # --- what was written is read ---------------------------------------------------------------------------------
 
