@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError, field_validator
 
 from bento.documents import FIRST, NUMBER
-from pipelines.documents import SCHEMAS, Document
+from pipelines.documents import SCHEMAS, Document, SchemaTooNew
 from pipelines.errors import MlopsError
 from pipelines.release.flat import duplicate_keys, read_flat
 from pipelines.usecase import yaml12
@@ -96,13 +96,14 @@ class Release(Document):
         """Read it back.
 
         Raises:
-            ReleaseInvalid: it is not what `mlops` writes; says file, key and what would be right.
-            SchemaTooNew: a later version wrote it.
+            ReleaseInvalid: it is not what this version of `mlops` writes; says file, key and what would be right.
         """
         data, number = _config_map_data(text, path)
         try:
             values = {**data, NUMBER: number, "metrics": _parse_metrics(data.get("metrics") or "")}
             release = cls.from_values(values, path)
+        except SchemaTooNew as error:
+            raise ReleaseInvalid(error.message, hint=error.hint) from None
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])

@@ -196,7 +196,7 @@ def test_a_descriptor_that_does_not_listen_is_said(tmp_path):
 
 def test_a_state_that_cannot_be_written_does_not_keep_it_from_answering(tmp_path):
     bento = write_bento(tmp_path / "bento")
-    server = ServerProcess(bento, tmp_path, "server", "--state", tmp_path / "no" / "such" / "folder" / "state")
+    server = ServerProcess(bento, tmp_path, "server", "--state", "/proc/no-such-folder/state")
     try:
         wait_until(lambda: _ready(server.url), "ready")
         server.terminate()

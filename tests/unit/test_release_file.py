@@ -6,7 +6,6 @@ import subprocess
 import pytest
 import yaml
 
-from pipelines.documents import SchemaTooNew
 from pipelines.release.release import Release, ReleaseInvalid
 
 PATH = "apps/flights/staging/release.yaml"
@@ -98,8 +97,11 @@ def test_keys_that_a_later_version_adds_are_ignored_and_a_later_shape_is_refused
     text = release().to_yaml()
     newer = text.replace("  model:", "  speed: fast\n  model:")
     assert Release.from_yaml(newer, PATH) == Release.from_yaml(text, PATH)
-    with pytest.raises(SchemaTooNew, match=rf"{PATH}: a release document of schema 2, .* this one reads schema 1"):
+    with pytest.raises(
+        ReleaseInvalid, match=rf"{PATH}: a release document of schema 2, .* this one reads schema 1"
+    ) as caught:
         Release.from_yaml(text.replace('schema: "1"', 'schema: "2"'), PATH)
+    assert "upgrade this program" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("text", ["", "null", "7", "[]", "- data: {}", "data: {}", "# only a comment\n", "a: *b"])
