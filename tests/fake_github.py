@@ -1,7 +1,8 @@
-"""A stand-in for GitHub's REST API for pull requests, which no test can reach.
+"""A stand-in for GitHub's REST API for pull requests and statuses, which no test can reach.
 
-It answers as https://docs.github.com/rest/pulls/pulls documents, holds every request to the documented fields, and
-looks into a real repository for the branches that are named. It is not GitHub: what it does not check, no test shows.
+It answers as https://docs.github.com/rest/pulls/pulls and /rest/commits/statuses document, holds every request to the
+documented fields, and looks into a real repository for the branches that are named. It is not GitHub: what it does not
+check, no test shows.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 CREATE = {"title", "head", "head_repo", "base", "body", "maintainer_can_modify", "draft", "issue"}
 UPDATE = {"title", "body", "state", "base", "maintainer_can_modify"}
 LIST = {"state", "head", "base", "sort", "direction", "per_page", "page"}
+STATUS = {"state", "target_url", "description", "context"}
 LARGEST_BODY = 65_536
 
 
@@ -28,6 +30,7 @@ class FakeGitHub:
     token: str = "ghp_good"
     repository: str = "acme/models"
     pulls: list[dict[str, Any]] = field(default_factory=list)
+    statuses: list[dict[str, Any]] = field(default_factory=list)
     failures: list[tuple[int, dict[str, str], str]] = field(default_factory=list)  # told first, one a request
     lose_answers: int = 0  # so many creations happen without the client hearing of it
     requests: list[str] = field(default_factory=list)
@@ -92,7 +95,13 @@ class FakeGitHub:
         self._expect(bool(headers.get("user-agent")), "a User-Agent, without which GitHub answers 403")
         if headers.get("authorization") != f"Bearer {self.token}":
             return 401, {"message": "Bad credentials"}
+        return self._route(method, path, body)
+
+    def _route(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
         parts = urlsplit(path)
+        status = re.fullmatch(rf"/api/v3/repos/{re.escape(self.repository)}/statuses/([0-9a-f]{{40}})", parts.path)
+        if status and method == "POST":
+            return self._set_status(status[1], json.loads(body))
         match = re.fullmatch(r"/api/v3/repos/([^/]+/[^/]+)/pulls(?:/(\d+))?", parts.path)
         if match is None or match[1] != self.repository:
             return 404, {"message": "Not Found"}
@@ -143,6 +152,16 @@ class FakeGitHub:
                 pull.update(words)
                 return 200, pull
         return 404, {"message": "Not Found"}
+
+    def _set_status(self, sha: str, words: dict[str, Any]) -> tuple[int, Any]:
+        self._expect(set(words) <= STATUS, f"only documented fields, not {set(words) - STATUS}")
+        self._expect(words.get("state") in {"error", "failure", "pending", "success"}, "one of the four states")
+        self._expect(len(words.get("description") or "") <= 140, "a description of at most 140 characters")
+        asked = ["git", "-C", str(self.origin), "cat-file", "-e", f"{sha}^{{commit}}"]
+        if subprocess.run(asked, capture_output=True, check=False).returncode:
+            return 422, {"message": f"No commit found for SHA: {sha}"}
+        self.statuses.append({"sha": sha, **words})
+        return 201, self.statuses[-1]
 
     def _problem(self, head: str, base: str, body: str) -> dict[str, str] | None:
         if not self._commit(head):

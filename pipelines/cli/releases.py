@@ -13,7 +13,7 @@ from pipelines.console import Timeline, is_interactive, make_console
 from pipelines.settings import ENVIRONMENTS, Settings
 
 if TYPE_CHECKING:
-    from pipelines.git.github import GitHub
+    from pipelines.git.forge import Forge, Reviews
     from pipelines.release.releases import Proposal
 
 
@@ -32,12 +32,12 @@ def rollback(context: Context, name: str, environment: str, reason: str, no_wait
     The version taken back is not released again unless forced. Where production is released by pull request, taking
     back there is one too; then the exit status is 4.
     """
-    from pipelines.release.operations import propose_rollback, review_place, roll_back
+    from pipelines.release.operations import open_forge, propose_rollback, roll_back
 
     settings = context.settings
-    github = review_place(settings) if environment == "production" else None
-    if github:
-        _request_review(settings, github, propose_rollback(settings, name, environment, reason))
+    forge = open_forge(settings)
+    if environment == "production" and forge.reviews:
+        _request_review(settings, forge, forge.reviews, propose_rollback(settings, name, environment, reason))
     done = roll_back(settings, name, environment, reason)
     timeline = Timeline(make_console())
     step = f"{done.withdrawn.bento} → {done.restored.bento}"
@@ -61,14 +61,16 @@ def promote(context: Context, name: str, yes: bool, force: bool, healthy_at: str
     Exit status: 0 production runs staging's release; 4 not yet: the proposal waits for its review, or staging has moved
     on from --healthy-at; 1 failed.
     """
-    from pipelines.release.operations import merge, propose, review_place, settle
+    from pipelines.release.operations import merge, open_forge, propose, settle
     from pipelines.release.releases import AlreadyPromoted, StagingMovedOn
 
     settings = context.settings
     console = make_console()
-    github = review_place(settings)
-    if github and yes:
-        raise click.UsageError(f"--yes merges nothing here: production is released by pull request on {github.web}")
+    forge = open_forge(settings)
+    if forge.reviews and yes:
+        raise click.UsageError(
+            f"--yes merges nothing here: production is released by {forge.reviews.noun} on {forge.web or forge.name}"
+        )
     try:
         proposal = propose(settings, name, force, healthy_at)
     except StagingMovedOn as moved:
@@ -78,8 +80,8 @@ def promote(context: Context, name: str, yes: bool, force: bool, healthy_at: str
         settle(settings, name)
         console.print(f"[green]unchanged[/]: {done.message}")
         return
-    if github:
-        _request_review(settings, github, proposal)
+    if forge.reviews:
+        _request_review(settings, forge, forge.reviews, proposal)
     console.print(f"branch [bold]{proposal.branch}[/], commit {proposal.commit[:9]}")
     console.print(proposal.diff, markup=False)
     if not yes and not (is_interactive() and click.confirm("merge into the main branch?")):
@@ -92,20 +94,19 @@ def promote(context: Context, name: str, yes: bool, force: bool, healthy_at: str
         await_rollout(settings, timeline, name, "production", commit)
 
 
-def _request_review(settings: Settings, github: "GitHub", proposal: "Proposal") -> NoReturn:
+def _request_review(settings: Settings, forge: "Forge", reviews: "Reviews", proposal: "Proposal") -> NoReturn:
     """Say where the proposal is reviewed, and end with the status that means so."""
     from pipelines.release.operations import request_review
 
     console = make_console()
     console.print(f"branch [bold]{proposal.branch}[/], commit {proposal.commit[:9]}")
-    if github.token:
-        request = request_review(settings, github, proposal)
-        console.print(f"pull request {request.outcome}: {request.url}")
+    if reviews.token_variable is None:
+        request = request_review(settings, forge, reviews, proposal)
+        console.print(f"{reviews.noun} {request.outcome}: {request.url}")
     else:
-        console.print(
-            f"no token for GitHub; open the pull request: {github.propose_url(proposal.branch, settings.branch)}"
-        )
-        console.print("  with MLOPS_GITHUB_TOKEN it is opened from here, with metrics, verdict and model card")
+        page = reviews.page_to_open(proposal.branch, settings.branch)
+        console.print(f"no token for {forge.name}; open the {reviews.noun}: {page}")
+        console.print(f"  with {reviews.token_variable} it is opened from here, with metrics, verdict and model card")
     console.print("production changes when it is merged")
     sys.exit(NOT_YET)
 

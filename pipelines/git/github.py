@@ -1,25 +1,27 @@
-"""Pull requests on GitHub, as far as a release needs them: one open request a branch, opened or brought up to date."""
+"""GitHub as a forge: one open pull request a branch, a commit's status, pages for people."""
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
 
-from pipelines.errors import MlopsError
 from pipelines.git.credentials import Access
+from pipelines.git.forge import ForgeInvalid, ForgeLoginRefused, ForgeRefused, ForgeUnreachable, Review, State
 from pipelines.settings import Settings
 from pipelines.variables import Variables, variable
 
 if TYPE_CHECKING:
     import httpx
 
+T = TypeVar("T")
 PUBLIC_API = "https://api.github.com"
 API_VERSION = "2022-11-28"
 LARGEST_BODY = 65_536
+MOST_STATUS = 140
 TRIES = 3
 LONGEST_WAIT = 60.0
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
@@ -27,22 +29,20 @@ TICKED = re.compile(r"^(\s*[-*] )\[[xX]\]", re.MULTILINE)
 NAME_PATTERN = re.compile(r"[\w.-]+/[\w.-]+")
 BUSY = (500, 502, 503, 504)
 
-Outcome = Literal["opened", "updated", "unchanged"]
 
-
-class GitHubUnreachable(MlopsError):
+class GitHubUnreachable(ForgeUnreachable):
     """GitHub's API does not answer."""
 
 
-class GitHubLoginRefused(MlopsError):
+class GitHubLoginRefused(ForgeLoginRefused):
     """GitHub does not know the token, or it may not do this."""
 
 
-class GitHubRefused(MlopsError):
+class GitHubRefused(ForgeRefused):
     """GitHub did not accept the request itself."""
 
 
-class GitHubInvalid(MlopsError):
+class GitHubInvalid(ForgeInvalid):
     """A setting about GitHub cannot be right."""
 
 
@@ -61,19 +61,15 @@ class GitHubVariables(Variables):
 
 
 @dataclass(frozen=True)
-class PullRequest:
-    number: int
-    url: str
-    outcome: Outcome
-
-
-@dataclass(frozen=True)
 class GitHub:
     """One repository on github.com or a GitHub Enterprise server."""
 
     repository: str
     api: str = PUBLIC_API
     token: str | None = field(default=None, repr=False)
+    name: ClassVar[str] = "GitHub"
+    noun: ClassVar[str] = "pull request"
+    most_characters: ClassVar[int] = LARGEST_BODY
 
     @classmethod
     def of(cls, settings: Settings, environ: Mapping[str, str] | None = None) -> "GitHub | None":
@@ -99,52 +95,106 @@ class GitHub:
         host = "https://github.com" if self.api == PUBLIC_API else f"{parts.scheme}://{parts.netloc}"
         return f"{host}/{self.repository}"
 
-    def propose_url(self, branch: str, base: str) -> str:
+    @property
+    def reviews(self) -> "GitHub":
+        """Its pull requests."""
+        return self
+
+    @property
+    def token_variable(self) -> str | None:
+        """The variable that a pull request cannot be opened without, None where there is a token."""
+        return None if self.token else "MLOPS_GITHUB_TOKEN"
+
+    def page_to_open(self, branch: str, base: str) -> str:
         """Where a person opens the pull request by hand."""
         return f"{self.web}/compare/{quote(base)}...{quote(branch)}?expand=1"
 
-    def ensure_pull_request(self, branch: str, base: str, title: str, body: str) -> PullRequest:
+    def commit_page(self, commit: str) -> str:
+        """The page of a commit."""
+        return f"{self.web}/commit/{commit}"
+
+    def compare_page(self, old: str, new: str) -> str:
+        """The page of what changed between two commits."""
+        return f"{self.web}/compare/{old}...{new}"
+
+    def ensure(self, branch: str, base: str, title: str, body: str) -> Review:
         """Open the pull request of this branch, or bring the open one up to date. Ticks of its checklist stay.
 
         Each try looks first, so that a request whose answer was lost is found and not made twice.
-        """
-        import httpx
 
+        Raises:
+            GitHubInvalid: the text is longer than GitHub takes.
+            GitHubUnreachable, GitHubLoginRefused, GitHubRefused: what GitHub says.
+        """
         if len(body) > LARGEST_BODY:
             raise GitHubInvalid(f"the pull request's text has {len(body)} characters; GitHub takes {LARGEST_BODY}")
+        hint = "the branch is pushed; promote again later"
+        return self._patiently(lambda client: self._ensure(client, branch, base, title, body), hint)
+
+    def close(self, branch: str, base: str) -> int | None:
+        """Close this branch's open pull request unmerged; gives its number. Raises as `ensure` does."""
+
+        def close(client: "httpx.Client") -> int | None:
+            found = self._open_ones(client, branch, base)
+            if found:
+                self._ask(client, "PATCH", f"{self._pulls}/{found[0]['number']}", json={"state": "closed"})
+            return found[0]["number"] if found else None
+
+        return self._patiently(close, "close it by hand")
+
+    def set_status(self, commit: str, state: State, context: str, description: str, url: str | None = None) -> bool:
+        """Say beside a commit what became of it. Raises as `ensure` does."""
+        words = {"state": state, "context": context, "description": description[:MOST_STATUS]}
+        words |= {"target_url": url} if url else {}
+        path = f"/repos/{self.repository}/statuses/{commit}"
+        self._patiently(lambda client: self._ask(client, "POST", path, json=words), "the commit itself is pushed")
+        return True
+
+    def _patiently(self, act: "Callable[[httpx.Client], T]", hint: str) -> T:
+        """Act, and again where GitHub is busy or the line broke."""
+        import httpx
+
         wait = 1.0
         for tries_left in reversed(range(TRIES)):
             try:
                 with self._client() as client:
-                    return self._ensure(client, branch, base, title, body)
+                    return act(client)
             except httpx.TransportError as error:
                 if not tries_left:
                     raise GitHubUnreachable(
                         f"{self.api} does not answer: {error or type(error).__name__}",
-                        hint="is MLOPS_GITHUB_API right and the network up? The branch is pushed; promote again later",
+                        hint=f"is MLOPS_GITHUB_API right and the network up? {hint[0].upper()}{hint[1:]}",
                     ) from None
             except _Busy as busy:
                 if not tries_left or busy.seconds > LONGEST_WAIT:
-                    raise GitHubUnreachable(busy.message, hint="the branch is pushed; promote again later") from None
+                    raise GitHubUnreachable(busy.message, hint=hint) from None
                 wait = max(wait, busy.seconds)
             time.sleep(wait)
             wait *= 2
         raise AssertionError  # the last try has raised
 
-    def _ensure(self, client: "httpx.Client", branch: str, base: str, title: str, body: str) -> PullRequest:
+    @property
+    def _pulls(self) -> str:
+        return f"/repos/{self.repository}/pulls"
+
+    def _open_ones(self, client: "httpx.Client", branch: str, base: str) -> Any:
         owner = self.repository.split("/")[0]
-        pulls = f"/repos/{self.repository}/pulls"
-        asked = {"state": "open", "head": f"{owner}:{branch}", "base": base}
-        found = self._ask(client, "GET", pulls, params=asked)
+        return self._ask(
+            client, "GET", self._pulls, params={"state": "open", "head": f"{owner}:{branch}", "base": base}
+        )
+
+    def _ensure(self, client: "httpx.Client", branch: str, base: str, title: str, body: str) -> Review:
+        found = self._open_ones(client, branch, base)
         if not found:
-            made = self._ask(client, "POST", pulls, json={"title": title, "head": branch, "base": base, "body": body})
-            return PullRequest(made["number"], made["html_url"], "opened")
+            words = {"title": title, "head": branch, "base": base, "body": body}
+            made = self._ask(client, "POST", self._pulls, json=words)
+            return Review(made["number"], made["html_url"], "opened")
         known = found[0]
         number, url = known["number"], known["html_url"]
         if known["title"] == title and _same(known["body"] or "", body):
-            return PullRequest(number, url, "unchanged")
-        self._ask(client, "PATCH", f"{pulls}/{number}", json={"title": title, "body": body})
-        return PullRequest(number, url, "updated")
+            return Review(number, url, "unchanged")
+        self._ask(client, "PATCH", f"{self._pulls}/{number}", json={"title": title, "body": body})
+        return Review(number, url, "updated")
 
     def _client(self) -> "httpx.Client":
         import httpx

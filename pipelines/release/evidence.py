@@ -3,22 +3,19 @@
 They lie in the run's folder where the pipeline ran on this machine, and in MLflow in any case.
 """
 
-import contextlib
-import os
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import MlopsError
 from pipelines.release.release import Release
+from pipelines.runs.answering import require_answer
 from pipelines.runs.tracking import PUBLISHED_FILE, Published, mlflow_client
 from pipelines.settings import Settings
 
 FOLDER = "evaluation"
 VERDICT_FILE = "verdict.md"
 CARD_FILE = "model-card.md"
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,8 @@ def _run_folder(settings: Settings, mlflow_run: str) -> Path | None:
 
 
 def _from_mlflow(tracking_uri: str, run: str) -> Evidence:
-    with brief_patience(), tempfile.TemporaryDirectory() as scratch:
+    require_answer(tracking_uri)
+    with tempfile.TemporaryDirectory() as scratch:
         client = mlflow_client(tracking_uri)
         client.get_run(run)  # for the clearer error
         names = {Path(item.path).name for item in client.list_artifacts(run, FOLDER)}
@@ -75,8 +73,8 @@ def _run_url(tracking_uri: str, run: str) -> str | None:
     if not tracking_uri.startswith(("http://", "https://")):
         return None
     try:
-        with brief_patience():
-            experiment = mlflow_client(tracking_uri).get_run(run).info.experiment_id
+        require_answer(tracking_uri)
+        experiment = mlflow_client(tracking_uri).get_run(run).info.experiment_id
     except Exception:  # noqa: BLE001 - whatever MLflow raises: a link is only a help
         return None
     return f"{_shown(tracking_uri).rstrip('/')}/#/experiments/{experiment}/runs/{run}"
@@ -90,18 +88,3 @@ def _shown(uri: str) -> str:
     """A tracking address without the login that it may hold."""
     scheme, separator, rest = uri.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}" if separator else uri
-
-
-@contextlib.contextmanager
-def brief_patience() -> Iterator[None]:
-    """MLflow's own is minutes: too long for what can go on without it."""
-    before = {key: os.environ.get(key) for key in PATIENCE}
-    os.environ.update(PATIENCE)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key)
-            else:
-                os.environ[key] = value

@@ -9,7 +9,7 @@ from pipelines.usecase import usecase_names
 from pipelines.usecase.strict import did_you_mean
 
 if TYPE_CHECKING:
-    from pipelines.git.github import GitHub, PullRequest
+    from pipelines.git.forge import Forge, Review, Reviews
     from pipelines.registry.mlflow import Alias
     from pipelines.release.release import Release
     from pipelines.release.releases import Proposal, Rollback
@@ -54,43 +54,56 @@ def merge(settings: Settings, promotion: "Proposal") -> str:
     return commit
 
 
-def review_place(settings: Settings) -> "GitHub | None":
-    """Where production's releases are reviewed as pull requests; None where they are merged from here."""
-    from pipelines.git.github import GitHub
+def open_forge(settings: Settings) -> "Forge":
+    """The host of the repository, which knows whether production's releases are reviewed there or merged from here."""
+    from pipelines.git.forges import forge_of
 
-    return GitHub.of(settings)
+    return forge_of(settings)
 
 
-def request_review(settings: Settings, github: "GitHub", proposal: "Proposal") -> "PullRequest":
-    """Open the proposal's pull request, or bring the open one up to date."""
+def request_review(settings: Settings, forge: "Forge", reviews: "Reviews", proposal: "Proposal") -> "Review":
+    """Open the proposal's review, or bring the open one up to date."""
     from pipelines.release.evidence import find_evidence
-    from pipelines.release.pull_request import write_text
+    from pipelines.release.review_text import write_text
 
-    text = write_text(proposal, find_evidence(settings, proposal.release), github)
-    return github.ensure_pull_request(proposal.branch, settings.branch, proposal.title, text)
+    text = write_text(proposal, find_evidence(settings, proposal.release), forge, reviews.most_characters)
+    return reviews.ensure(proposal.branch, settings.branch, proposal.title, text)
 
 
 def settle(settings: Settings, name: str) -> None:
     """Production runs staging's release: no proposal is left over, and the registry's alias says so."""
-    from pipelines.release.releases import open_releases
+    from pipelines.release.releases import open_releases, promotion_branch
 
     releases = open_releases(settings)
+    _close_review(settings, promotion_branch(name))
     releases.withdraw_promotion(name)
     current = releases.current(name, "production")
     if current:
         _let_alias_follow(settings, "production", current)
 
 
+def _close_review(settings: Settings, branch: str) -> None:
+    """Some hosts keep a review open whose branch is gone; where closing it fails, the branch goes all the same."""
+    reviews = open_forge(settings).reviews
+    if reviews is None or reviews.token_variable is not None:
+        return
+    try:
+        reviews.close(branch, settings.branch)
+    except MlopsError as error:
+        print(f"warning: the {reviews.noun} of {branch} may still be open: {error.message}", file=sys.stderr)
+
+
 def _let_alias_follow(settings: Settings, alias: "Alias", release: "Release") -> None:
     """The commit is what counts, so a registry that is away is a warning."""
     from pipelines.registry.mlflow import RegistryUnavailable, set_alias
-    from pipelines.release.evidence import brief_patience
+    from pipelines.runs.answering import require_answer
+    from pipelines.runs.tracking import TrackingUnavailable
 
     name, version = release.model.split("/")
     try:
-        with brief_patience():
-            set_alias(settings.tracking_uri, name, alias, version)
-    except RegistryUnavailable as error:
+        require_answer(settings.tracking_uri)
+        set_alias(settings.tracking_uri, name, alias, version)
+    except (RegistryUnavailable, TrackingUnavailable) as error:
         print(f"warning: the alias {alias} in MLflow stays where it was: {error.message}", file=sys.stderr)
 
 

@@ -12,11 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli import main
+from pipelines.git.forge import PlainRemote
+from pipelines.git.forges import forge_of
 from pipelines.git.github import GitHub, GitHubInvalid, GitHubLoginRefused, GitHubRefused, GitHubUnreachable
 from pipelines.release.evidence import Evidence, find_evidence
-from pipelines.release.pull_request import write_text
 from pipelines.release.release import release_path
 from pipelines.release.releases import Releases
+from pipelines.release.review_text import write_text
 from pipelines.runs.tracking import Published
 from pipelines.settings import Settings
 from tests.fake_github import LARGEST_BODY, FakeGitHub
@@ -235,7 +237,7 @@ def test_production_is_rolled_back_by_pull_request_too_and_remembers_what_was_wi
 
 
 def ask(github: GitHub, branch: str = "promote/flights"):
-    return github.ensure_pull_request(branch, "main", "title", "body\n")
+    return github.ensure(branch, "main", "title", "body\n")
 
 
 def test_an_answer_that_was_lost_makes_no_second_request(github, fake, releases):
@@ -316,6 +318,43 @@ def test_a_repository_that_is_no_name_is_refused(tmp_path):
         GitHub.of(Settings.load(env, root=tmp_path), env)
 
 
+# --- the forge ---------------------------------------------------------------------------------------------
+
+
+def test_a_remote_on_no_known_host_is_a_forge_without_reviews(tmp_path):
+    (tmp_path / "apps").mkdir()
+    forge = forge_of(Settings.load({"MLOPS_REMOTE": "git@git.example.com:a/b.git"}, root=tmp_path), {})
+    assert (forge.reviews, forge.web, forge.commit_page("a" * 40)) == (None, None, None)
+    assert not forge.set_status("a" * 40, "success", "rollout", "live")
+
+
+def test_a_text_for_a_remote_without_pages_has_no_links(releases):
+    releases.merge_promotion(releases.propose_promotion(FLIGHTS))
+    releases.bump(FLIGHTS, "staging", release(3, code="d" * 40), "x")
+    text = write_text(releases.propose_promotion(FLIGHTS), Evidence(), PlainRemote(), LARGEST_BODY)
+    assert f"`{'d' * 12}`" in text
+    assert "](" not in text.partition("### Before merging")[0]
+
+
+def test_closing_a_pull_request_leaves_it_unmerged_and_is_done_once(github, fake, releases):
+    releases.propose_promotion(FLIGHTS)
+    number = ask(github).number
+    assert github.close("promote/flights", "main") == number
+    assert [pull["state"] for pull in fake.pulls] == ["closed"]
+    assert github.close("promote/flights", "main") is None
+
+
+def test_a_status_stands_beside_the_commit(github, fake, origin):
+    commit = git(origin, "rev-parse", "main")
+    fake.failures = [(502, {}, "Bad gateway")]
+    assert github.set_status(commit, "success", "mlops/staging", "live " + "x" * 200, "https://mlops.example.com")
+    (status,) = fake.statuses
+    assert (status["sha"], status["state"], status["context"]) == (commit, "success", "mlops/staging")
+    assert len(status["description"]) == 140
+    with pytest.raises(GitHubRefused, match="No commit found"):
+        github.set_status("0" * 40, "failure", "mlops/staging", "x")
+
+
 # --- the text ----------------------------------------------------------------------------------------------
 
 
@@ -323,7 +362,7 @@ def test_the_text_compares_with_what_production_runs_now(releases, github):
     releases.merge_promotion(releases.propose_promotion(FLIGHTS))
     worse = release(3, code="d" * 40).model_copy(update={"metrics": {"roc_auc": 0.7, "brier": 0.1}})
     releases.bump(FLIGHTS, "staging", worse, "x")
-    text = write_text(releases.propose_promotion(FLIGHTS), Evidence(), github)
+    text = write_text(releases.propose_promotion(FLIGHTS), Evidence(), github, LARGEST_BODY)
     assert "| Bento | flights:2 | flights:3 |  |" in text
     assert "| roc_auc | 0.7200 | 0.7000 | 0.0200 worse |" in text
     assert "| brier |  | 0.1000 |  |" in text
@@ -333,13 +372,13 @@ def test_the_text_compares_with_what_production_runs_now(releases, github):
 def test_a_text_that_is_too_long_is_cut_with_a_note_and_stays_whole_around_it(releases, github, fake):
     proposal = releases.propose_promotion(FLIGHTS)
     long = Evidence(verdict=VERDICT + "| ✅ | a rule |\n" * 9000, card=CARD + "a line of the card </details>\n" * 9000)
-    text = write_text(proposal, long, github)
+    text = write_text(proposal, long, github, LARGEST_BODY)
     assert LARGEST_BODY - 10_000 < len(text) < LARGEST_BODY
     assert text.count("*Cut here;") == 2
     assert (text.count("<details>"), text.count("</details>")) == (1, 1)
     assert "- [ ] Staging" in text
     assert text.rstrip().endswith(proposal.trailers)
-    assert github.ensure_pull_request(proposal.branch, "main", proposal.title, text).outcome == "opened"
+    assert github.ensure(proposal.branch, "main", proposal.title, text).outcome == "opened"
 
 
 @pytest.mark.slow

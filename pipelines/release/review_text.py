@@ -1,15 +1,15 @@
-"""What a pull request for production says: what changes, how the gate judged it, the model card, what to look at."""
+"""What a request to review a release says: what changes, how the gate judged it, the model card, what to look at."""
 
 import re
 
-from pipelines.git.github import GitHub
+from pipelines.git.forge import Forge
 from pipelines.metric_catalog import MetricInfo, find_metric
 from pipelines.plugins import PluginBroken
 from pipelines.release.evidence import Evidence
 from pipelines.release.release import Release, readable
 from pipelines.release.releases import Proposal
 
-ROOM = 60_000  # of GitHub's 65,536 characters; the rest is for what people add
+LEFT_FOR_PEOPLE = 5_536  # characters, of those that the host takes
 COMMIT_PATTERN = re.compile(r"[0-9a-f]{40}")
 MENTION = re.compile(r"(?<![\w`/.@])@(?=[A-Za-z0-9])")
 PICTURE = re.compile(r"^!\[[^\]]*\]\([^)]*\)\n+(\*[^\n]*\*\n)?", re.MULTILINE)
@@ -27,27 +27,27 @@ CHECKLIST = {
 }
 
 
-def write_text(proposal: Proposal, evidence: Evidence, github: GitHub) -> str:
+def write_text(proposal: Proposal, evidence: Evidence, forge: Forge, most_characters: int) -> str:
     """The body. It ends with the commit's trailers, so that a squash merge that takes it for the message keeps them."""
     head = [
         f"**{proposal.release.bento}** → {proposal.environment}. Merging this deploys it; nothing else does.",
         _reason(proposal),
-        _table(proposal, evidence, github),
+        _table(proposal, evidence, forge),
     ]
     tail = [
         "### Before merging\n\n" + "\n".join(f"- [ ] {point}" for point in CHECKLIST[proposal.kind]),
         f"To take it back: `mlops rollback {proposal.usecase} --environment {proposal.environment}`, or revert this.",
         proposal.trailers,
     ]
-    used = sum(len(part) + 2 for part in (*head, *tail))
-    return "\n\n".join(part for part in (*head, *_findings(evidence, ROOM - used), *tail) if part) + "\n"
+    room = most_characters - LEFT_FOR_PEOPLE - sum(len(part) + 2 for part in (*head, *tail))
+    return "\n\n".join(part for part in (*head, *_findings(evidence, room), *tail) if part) + "\n"
 
 
 def _reason(proposal: Proposal) -> str:
     return f"Reason: {_quiet(proposal.reason)}" if proposal.kind == "rollback" else ""
 
 
-def _table(proposal: Proposal, evidence: Evidence, github: GitHub) -> str:
+def _table(proposal: Proposal, evidence: Evidence, forge: Forge) -> str:
     new, old = proposal.release, proposal.current
     rows = [["Bento", old.bento if old else "none", new.bento, ""]]
     for name in dict.fromkeys([*new.metrics, *(old.metrics if old else {})]):
@@ -55,7 +55,7 @@ def _table(proposal: Proposal, evidence: Evidence, github: GitHub) -> str:
         rows.append([name, _number(before), _number(after), _change(name, before, after)])
     rows += [
         ["data", f"`{old.data}`" if old else "", f"`{new.data}`", "the same" if old and old.data == new.data else ""],
-        ["code", _code(old, github) if old else "", _code(new, github), _compare(old, new, github)],
+        ["code", _code(old, forge) if old else "", _code(new, forge), _compare(old, new, forge)],
         ["MLflow run", f"`{old.run}`" if old else "", _link(f"`{new.run}`", evidence.run_url), ""],
         ["image", "", f"`{new.image}`", ""],
     ]
@@ -123,19 +123,20 @@ def _number(value: float | None) -> str:
     return "" if value is None else readable(value)
 
 
-def _code(release: Release, github: GitHub) -> str:
+def _code(release: Release, forge: Forge) -> str:
     commit, _, dirty = release.code.partition("+")
-    url = f"{github.web}/commit/{commit}" if COMMIT_PATTERN.fullmatch(commit) else None
+    url = forge.commit_page(commit) if COMMIT_PATTERN.fullmatch(commit) else None
     return _link(f"`{commit[:12]}`", url) + (" and uncommitted changes" if dirty else "")
 
 
-def _compare(old: Release | None, new: Release, github: GitHub) -> str:
+def _compare(old: Release | None, new: Release, forge: Forge) -> str:
     if old is None or old.code == new.code:
         return "the same" if old else ""
     both = [release.code.partition("+")[0] for release in (old, new)]
     if not all(COMMIT_PATTERN.fullmatch(commit) for commit in both):
         return ""
-    return f"[compare]({github.web}/compare/{both[0]}...{both[1]})"
+    page = forge.compare_page(both[0], both[1])
+    return f"[compare]({page})" if page else ""
 
 
 def _link(text: str, url: str | None) -> str:
