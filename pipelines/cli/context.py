@@ -28,13 +28,12 @@ class Context:
 
 
 def _warn_of_typos() -> None:
-    """The list of all variables costs time to load, so it is asked only for what Settings does not know."""
-    from pipelines.places import Places
+    from pipelines.cli.typos import likely_typos
 
-    if not Places.strangers(os.environ):
+    sentences = likely_typos(os.environ)
+    if not sentences:
         return
-    from pipelines.cli.variables import likely_typos
     from pipelines.console import make_console
 
-    for sentence in likely_typos(os.environ):
+    for sentence in sentences:
         make_console(stderr=True).print(f"[yellow]warning:[/] {sentence}")

@@ -79,6 +79,11 @@ class TestImports:
     def test_what_is_asked_often_imports_no_library_that_it_does_not_need(self, checkout, arguments):
         assert imported_by(checkout, *arguments) & HEAVY == set()
 
+    def test_variables_of_other_parts_import_nothing_more(self, checkout, monkeypatch):
+        monkeypatch.setenv("MLOPS_RUNNER", "kubeflow")
+        monkeypatch.setenv("MLOPS_SOMETHING_OF_A_TEAM", "1")
+        assert imported_by(checkout, "status") & HEAVY == set()
+
     def test_requests_in_a_sqlite_file_are_read_without_sqlalchemy(self, checkout):
         from tests.trigger_cases import SetClock, dispatcher, drift, open_table
 

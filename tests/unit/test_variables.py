@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 import bento.variables as server
 from pipelines.cli import variables as catalog
+from pipelines.cli.typos import likely_typos
 from pipelines.git.credentials import Access, GitVariables
 from pipelines.git.github import GitHubVariables
 from pipelines.monitor.options import CAUSES, Options
@@ -194,8 +195,11 @@ class TestReference:
 
     def test_a_stale_page_is_named_and_written_anew(self, monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(catalog, "PAGE_FILE", tmp_path / "settings.md")
+        monkeypatch.setattr(catalog, "NAMES_FILE", tmp_path / "names.py")
         assert catalog.main([]) == 1
-        assert "settings.md is stale" in capsys.readouterr().err
+        stale = capsys.readouterr().err
+        assert "settings.md is stale" in stale
+        assert "names.py is stale" in stale
         assert catalog.main(["--write"]) == 0
         assert catalog.main([]) == 0
 
@@ -262,19 +266,17 @@ def _read(node: ast.AST) -> ast.AST | None:
 
 class TestTypos:
     def test_a_name_close_to_a_known_one_is_pointed_out(self):
-        typos = catalog.likely_typos({"MLOPS_REMOT": "x", "MLOPS_GIT_TOKEN_FLIE": "x", "MLOPS_BRANCH": "main"})
+        typos = likely_typos({"MLOPS_REMOT": "x", "MLOPS_GIT_TOKEN_FLIE": "x", "MLOPS_BRANCH": "main"})
         assert typos == [
             "nothing reads MLOPS_GIT_TOKEN_FLIE; did you mean MLOPS_GIT_TOKEN_FILE?",
             "nothing reads MLOPS_REMOT; did you mean MLOPS_REMOTE?",
         ]
 
     def test_a_team_s_own_variables_are_left_alone(self):
-        assert (
-            catalog.likely_typos({"MLOPS_E2E_KUBECONFIG": "x", "MLOPS_DATABASE_PASSWORD": "x", "MLOP_HOME": "x"}) == []
-        )
+        assert likely_typos({"MLOPS_E2E_KUBECONFIG": "x", "MLOPS_DATABASE_PASSWORD": "x", "MLOP_HOME": "x"}) == []
 
     def test_no_known_name_is_taken_for_a_typo(self):
-        assert catalog.likely_typos(dict.fromkeys(catalog.known_names(), "x")) == []
+        assert likely_typos(dict.fromkeys(catalog.known_names(), "x")) == []
 
     def test_a_file_for_a_secret_is_known_only_for_secrets(self):
         assert "MLOPS_STORE_FILE" in catalog.known_names()
