@@ -19,3 +19,12 @@ class AnswerNotFinite(BentoError):
 
 class SchemaTooNew(BentoError):
     """A document whose shape a newer version of the program has made; upgrade this one."""
+
+
+LONGEST_LINE = 300
+
+
+def one_line(error: BaseException, longest: int = LONGEST_LINE) -> str:
+    """An error's text on one line of at most `longest` characters; its type where it has no text."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

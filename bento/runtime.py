@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from bento.documents import Document
-from bento.errors import ModelFileBroken, ModelFileMissing, SchemaTooNew
+from bento.errors import ModelFileBroken, ModelFileMissing, SchemaTooNew, one_line
 from bento.signature import (
     MODEL_FILE,
     PROBABILITIES,
@@ -110,8 +110,7 @@ def _open_session(path: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise ModelFileBroken(f"{path} is no model ONNX Runtime can load: {reason}") from error
+        raise ModelFileBroken(f"{path} is no model ONNX Runtime can load: {one_line(error)}") from error
 
 
 def _require_sense(path: Path, signature: Signature) -> None:

@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from bento.errors import BentoError
+from bento.errors import BentoError, one_line
 from bento.middleware import Edge
 from bento.server_state import ServerState
 from bento.vertex import VertexContract
@@ -190,15 +190,11 @@ def main(arguments: list[str] | None = None) -> int:
         public = open_public_socket(options.host, vertex.port or options.port, options.fd)
         app = Edge(load_bento(options.bento.resolve()), vertex.routes)
     except Exception as error:  # noqa: BLE001 - whatever it is, it keeps the model from serving
-        print(f"{options.bento}: cannot be served: {type(error).__name__}: {_one_line(error)}", file=sys.stderr)
+        print(f"{options.bento}: cannot be served: {type(error).__name__}: {one_line(error)}", file=sys.stderr)
         return CANNOT_START
     if vertex.storage:
         print(f"AIP_STORAGE_URI is ignored ({vertex.storage}): the model is in the Bento", file=sys.stderr)
     return _run(options, app, public)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _run(options: argparse.Namespace, app: Edge, public: socket.socket) -> int:

@@ -4,6 +4,7 @@ Everything has an embedded default under the state folder and can be set by an e
 lists them all. The ones behind this class are declared in `pipelines.places`.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,10 @@ ENVIRONMENTS = ("local", "staging", "production")
 
 class NoCheckout(MlopsError):
     """No folder with apps/ was found."""
+
+
+class StateFolderNotWritable(MlopsError):
+    """The state folder cannot be made or written to."""
 
 
 class SettingMissing(MlopsError):
@@ -148,3 +153,21 @@ def _root(given: Path | None) -> Path:
         f"no apps/ folder in {here} or above it",
         hint="run this inside a clone of the repository, or set MLOPS_ROOT",
     )
+
+
+def require_writable(home: Path) -> None:
+    """Make the state folder where it is missing, and see whether a file can be put into it.
+
+    Raises:
+        StateFolderNotWritable: it cannot be made, or nothing can be written to it.
+    """
+    probe = home / f".writable-{os.getpid()}"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StateFolderNotWritable(
+            f"the state folder {home} cannot be written to: {error.strerror}",
+            hint="choose another with --home or MLOPS_HOME",
+        ) from error

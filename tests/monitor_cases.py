@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from starlette.testclient import TestClient
-
 from pipelines.assessment.assess import Assessment
 from pipelines.assessment.worker import Job, Judged
 from pipelines.monitor.app import make_app
@@ -20,6 +18,7 @@ from pipelines.release.release import Release
 from pipelines.retraining.triggers import RunOutcome, TriggerRecord
 from pipelines.settings import Settings
 from pipelines.usecase import UseCase
+from tests.asgi import AppClient
 from tests.monitoring_cases import watched
 from tests.page_cases import release
 
@@ -134,7 +133,7 @@ class Service:
         env = {"MLOPS_MONITOR_TOKEN": TOKEN, "MLOPS_STORE": self.store or f"sqlite:///{self.folder / 'monitor.db'}"}
         self.settings = Settings.load(env, root=self.folder, home=self.folder)
         self.monitor = Monitor(self.settings, self.options, self.told, runner=self.runs, judge=self.judge)
-        self.client = TestClient(make_app(self.monitor), raise_server_exceptions=False)
+        self.client = AppClient(make_app(self.monitor))
 
     def __enter__(self) -> Service:
         self.client.__enter__()

@@ -25,7 +25,7 @@ from pipelines.assessment.quality import Scored, bound_of, is_beyond, is_surely_
 from pipelines.assessment.reference import Reference, Sample
 from pipelines.assessment.reports import Reports
 from pipelines.documents import Value
-from pipelines.errors import MlopsError
+from pipelines.errors import one_line_with_type
 from pipelines.predictions.source import Coverage, PredictionSource
 from pipelines.usecase import UseCase
 from pipelines.usecase.durations import format_duration
@@ -143,7 +143,7 @@ def _assess_drift(scene: _Scene, rule: Drift) -> list[Assessment]:
     try:
         return _judge_drift(scene, rule, sample, rows, there)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one use case's data must not stop the others
-        why = _told(error)
+        why = one_line_with_type(error)
         return [scene.give(kind, "failed", window, why, threshold=rule.threshold) for kind in DRIFT_KINDS]
 
 
@@ -269,7 +269,7 @@ def _keep_report(scene: _Scene, alert: bool, rule: Drift, pairs: list[Pair], dis
     try:
         return _Report(path=scene.reports.keep(*place, draw_report(rule, pairs, distances)))
     except Exception as error:
-        problem = _told(error)
+        problem = one_line_with_type(error)
         log.exception("no report of %s in %s: %s", scene.usecase.name, scene.environment, problem)
         return _Report(problem=problem)
 
@@ -296,7 +296,7 @@ def _judge_quality(scene: _Scene, rule: Quality, joined: pd.DataFrame, start: da
     try:
         scored = score_joined(scene.usecase, rule, scene.reference.signature, joined)
     except Exception as error:  # noqa: BLE001 - see above
-        return scene.give("quality", "failed", window, _told(error), threshold=limit, detail=told)
+        return scene.give("quality", "failed", window, one_line_with_type(error), threshold=limit, detail=told)
     if scored.rows < rule.min_labels:
         why = f"{scored.rows:,} of {len(joined):,} labelled predictions can be scored; {rule.min_labels:,} are needed"
         detail = told | scored.model_dump(mode="json")
@@ -346,8 +346,3 @@ def _judge_labels(scene: _Scene, rule: Quality, coverage: Coverage, start: datet
         why = f"no labels: {told}"
         return scene.give("labels", "alert", window, why, value=0.0, threshold=0.0, detail=detail)
     return scene.give("labels", "ok", window, told, value=coverage.ratio, threshold=0.0, detail=detail)
-
-
-def _told(error: Exception) -> str:
-    text = error.message if isinstance(error, MlopsError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())[:500]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.assessment.assess import Assessment
 from pipelines.documents import Value
-from pipelines.errors import MlopsError
+from pipelines.errors import one_line_with_type
 
 if TYPE_CHECKING:
     from pipelines.usecase import UseCase
@@ -131,10 +131,8 @@ def _judge(number: int, job: Job) -> Judged:
         reference = load_reference(job.bento)
         found = assess(usecase, job.environment, store, reference, job.now, reports=Reports(job.reports))
         return Judged(job=number, assessments=found)
-    except MlopsError as error:
-        return Judged(job=number, problem=error.message, retry=isinstance(error, StoreUnavailable))
     except Exception as error:  # noqa: BLE001 - the other use cases are still to be judged
-        return Judged(job=number, problem=f"{type(error).__name__}: {error}")
+        return Judged(job=number, problem=one_line_with_type(error), retry=isinstance(error, StoreUnavailable))
     finally:
         store.close()
 

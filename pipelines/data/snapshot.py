@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import posixpath
 import secrets
@@ -18,7 +17,7 @@ from pipelines.data.parquet import decode, encode
 from pipelines.data.sources.files import open_filesystem
 from pipelines.data.sources.load import honours_as_of, load_table
 from pipelines.documents import Document
-from pipelines.errors import MlopsError
+from pipelines.errors import MlopsError, did_you_mean
 from pipelines.usecase.model import CategoryFeature, Data, NumberFeature, TensorFeature, UseCase
 
 if TYPE_CHECKING:
@@ -143,8 +142,7 @@ def _require_columns(table: pa.Table, data: Data) -> None:
     for name in data.columns:
         key = roles.get(name) or ("data.features" if name in data.features else "data.keep or data.split")
         if name not in there:
-            close = difflib.get_close_matches(name, there, n=1)
-            guess = f" (did you mean {close[0]}?)" if close else ""
+            guess = did_you_mean(name, there)
             raise ColumnMissing(
                 f"{key}: the source has no column {name!r}{guess}; columns there: {', '.join(there) or 'none'}",
                 hint="name the column as the source does, or rename it in load() or in the query",

@@ -24,10 +24,11 @@ from circus.util import synchronized
 from circus.watcher import Watcher
 from tornado import gen
 
+from bento.backoff import Backoff
 from pipelines.embedded.processes import ProcessBook
 
 LOG_BYTES, LOG_BACKUPS = 2_000_000, 1
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+RESTARTS = Backoff(first=1.0, longest=30.0)
 CALM_SECONDS = 60.0
 STOP_SECONDS = 5.0
 BACKLOG = 2048
@@ -79,7 +80,7 @@ class PatientWatcher(Watcher):  # type: ignore[misc]
         if self.respawn:
             lived = time.monotonic() - self._started
             self.crashes = 1 if lived > CALM_SECONDS else self.crashes + 1
-            pause = 0.0 if self.crashes == 1 else min(FIRST_PAUSE * 2 ** (self.crashes - 2), LONGEST_PAUSE)
+            pause = RESTARTS.pause(self.crashes - 1)  # the first one at once
             self._not_before = time.monotonic() + pause
             logger.warning("%s (pid %d) ended with %s; again in %.0f s", self.name, pid, self.exit_code, pause)
         else:

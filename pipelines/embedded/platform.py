@@ -16,7 +16,7 @@ from pipelines.embedded.status import MLFLOW, ModelStatus, PlatformStatus, platf
 from pipelines.embedded.supervisor_client import RECONCILER, Supervisor
 from pipelines.embedded.wait import RolloutFailed, RolloutResult, RolloutSuperseded, RolloutTimedOut, wait_for
 from pipelines.errors import MlopsError
-from pipelines.settings import Settings
+from pipelines.settings import Settings, require_writable
 
 __all__ = [
     "ModelStatus",
@@ -42,10 +42,6 @@ class DidNotStart(MlopsError):
     """The platform's supervisor or its reconciler did not come up."""
 
 
-class StateFolderNotWritable(MlopsError):
-    """The state folder cannot be made or written to."""
-
-
 class PortUnavailable(MlopsError):
     """The port that was asked for is taken by another program."""
 
@@ -61,7 +57,8 @@ def up(settings: Settings, port: int | None = None, mlflow_ui: bool = False, mon
     servers answer is recorded, watched, and set right by new runs.
     """
     home = settings.home
-    _require_writable(home)
+    require_writable(home)
+    settings.logs.mkdir(exist_ok=True)
     if settings.remote == str(home / "origin.git"):
         ensure_origin(Path(settings.remote), settings.root, settings.branch)
     supervisor = Supervisor(home)
@@ -92,18 +89,6 @@ def down(settings: Settings) -> bool:
 def status(settings: Settings) -> PlatformStatus:
     """What runs now, and what should but does not; what is released, when nothing runs."""
     return platform_status(settings)
-
-
-def _require_writable(home: Path) -> None:
-    try:
-        (home / "logs").mkdir(parents=True, exist_ok=True)
-        probe = home / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise StateFolderNotWritable(
-            f"the state folder {home} cannot be written to: {error.strerror}", hint="choose another one: MLOPS_HOME"
-        ) from error
 
 
 def _choose_port(home: Path, port: int, running: bool) -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from types import FrameType
 
+from bento.backoff import Backoff
 from pipelines.embedded.ports import Ports
 from pipelines.embedded.rollout import DRAIN_SECONDS, Rollout, Superseded
 from pipelines.embedded.state import (
@@ -38,8 +39,7 @@ from pipelines.settings import Settings
 
 POLL_SECONDS = 0.2
 TIDY_SECONDS = 1.0
-FIRST_RETRY_SECONDS = 30.0
-LONGEST_RETRY_SECONDS = 300.0
+RETRIES = Backoff(first=30.0, longest=300.0)
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]*$")
 NAME_RULE = "a use case's folder is named by small letters, digits and dashes"
 SERVER_NAME = re.compile(r"^(?P<usecase>[^.]+)\.(?P<environment>[^.]+)\.(?P<version>.+)\.[0-9a-f]{6}$")
@@ -187,7 +187,6 @@ class Reconciler:
     def _failed(self, target: Target, release: Release, commit: str, reason: str) -> None:
         before = self.failures.get(target)
         attempts = before.attempts + 1 if before and before.image == release.image else 1
-        pause = min(FIRST_RETRY_SECONDS * 2 ** (attempts - 1), LONGEST_RETRY_SECONDS)
         with self._lock:
             self.failures[target] = Failure(
                 target=target,
@@ -197,7 +196,7 @@ class Reconciler:
                 image=release.image,
                 reason=reason,
                 attempts=attempts,
-                retry_at=time.time() + pause,
+                retry_at=time.time() + RETRIES.pause(attempts),
             )
 
     def _forget_failure(self, target: Target) -> None:

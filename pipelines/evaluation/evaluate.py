@@ -8,7 +8,7 @@ import numpy as np
 
 from bento.signature import CategoryField, ClassName, Field_, NumberField, Signature, TensorField
 from pipelines.documents import Document
-from pipelines.errors import MlopsError
+from pipelines.errors import MlopsError, one_line
 from pipelines.evaluation.metrics import OutputsInvalid, Scores, score, unscored
 from pipelines.usecase import UseCase
 
@@ -120,13 +120,13 @@ def _answers(folder: Path, usecase: UseCase, test: "Examples") -> np.ndarray:
     try:
         model = Model.load(folder)
     except Exception as error:  # whatever is in that folder, it must not stop the pipeline without a word
-        raise _CannotAnswer(f"the model cannot be loaded: {_in_one_line(error)}") from error
+        raise _CannotAnswer(f"the model cannot be loaded: {one_line(error)}") from error
     order = _class_order(model.signature, usecase, test)
     columns = {name: _column(test, name, field) for name, field in model.signature.fields.items()}
     try:
         outputs: np.ndarray = model.run(columns)
     except Exception as error:  # the same: onnxruntime has many errors of its own
-        raise _CannotAnswer(f"the model fails on the test rows: {_in_one_line(error)}") from error
+        raise _CannotAnswer(f"the model fails on the test rows: {one_line(error)}") from error
     if order is None or outputs.shape != (len(test), len(order)):
         return outputs
     return outputs[:, order]
@@ -208,8 +208,3 @@ def _period(usecase: UseCase, test: "Examples") -> tuple[str | None, str | None]
         return None, None
     known = sorted(time for time in times.tolist() if time)
     return (known[0], known[-1]) if known else (None, None)
-
-
-def _in_one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:300]}…"

@@ -13,19 +13,18 @@ from pipelines.documents import SchemaTooNew
 from pipelines.errors import MlopsError
 from pipelines.monitor.auth import BodyTooLarge, Handler, read_body, with_token
 from pipelines.monitor.monitor import Monitor, log, utc_now
+from pipelines.predictions.errors import UsecaseNotWatched
 from pipelines.predictions.ingest import (
     LARGEST_SEGMENT,
     SegmentInvalid,
     SegmentTooLarge,
     SegmentTooNew,
-    UsecaseUnknown,
     ingest,
 )
 from pipelines.predictions.labels import (
     LARGEST_BATCH,
     LabelsInvalid,
     LabelsTooMany,
-    UsecaseNotKnown,
     accept_labels,
     parse_batch,
 )
@@ -48,8 +47,7 @@ STATUS: dict[type[MlopsError], int] = {
     SegmentTooNew: 503,
     SegmentTooLarge: 413,
     LabelsTooMany: 413,
-    UsecaseNotKnown: 404,
-    UsecaseUnknown: 409,
+    UsecaseNotWatched: 409,
     StoreUnavailable: 503,
     StoreUnusable: 503,  # too new, not upgraded, another one's: senders keep what they have until a person has looked
 }

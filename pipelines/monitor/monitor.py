@@ -23,8 +23,8 @@ from pipelines.monitor.metrics.triggers import TriggerMetrics
 from pipelines.monitor.options import Options
 from pipelines.monitor.rounds import Evaluate, Rounds
 from pipelines.monitor.run_cache import KnownRuns
+from pipelines.predictions.errors import UsecaseNotWatched
 from pipelines.predictions.expiry import let_go
-from pipelines.predictions.ingest import UsecaseUnknown
 from pipelines.predictions.labels import Watched as Labelled
 from pipelines.predictions.privacy import StoreRules, store_rules
 from pipelines.predictions.store.store import Store
@@ -97,10 +97,10 @@ class Monitor:
     # --- what requests ask of it ------------------------------------------------------------------------------
 
     def store_rules(self, usecase: str) -> StoreRules:
-        """Raises UsecaseUnknown."""
+        """Raises UsecaseNotWatched."""
         found = self.watch.sight.usecase(usecase)
         if found is None:
-            raise UsecaseUnknown(f"use case {usecase!r} is not watched here, so its privacy rules are not known")
+            raise UsecaseNotWatched(f"use case {usecase!r} is not watched here, so its privacy rules are not known")
         return store_rules(self.settings, found)
 
     def request(self, trigger: Trigger) -> TriggerRecord:

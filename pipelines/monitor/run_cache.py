@@ -6,7 +6,7 @@ import threading
 from collections import defaultdict
 from pathlib import Path
 
-from pipelines.runs.index import RUN_ID, UNREADABLE, UnreadableRun, newest_names, one_line
+from pipelines.runs.index import RUN_ID, UNREADABLE, UnreadableRun, describe_unreadable, newest_names
 from pipelines.runs.journal import JOURNAL_FILE
 from pipelines.runs.run import REQUEST_FILE, Run, read_run
 
@@ -76,7 +76,7 @@ class KnownRuns:
         try:
             return read_run(self.folder / name)
         except UNREADABLE as error:
-            return UnreadableRun(name, one_line(error))
+            return UnreadableRun(name, describe_unreadable(error))
 
     def _version(self, name: str) -> Version | None:
         """Of what a run is read from; None without a request."""

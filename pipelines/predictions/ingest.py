@@ -47,10 +47,6 @@ class SegmentTooLarge(MlopsError):
     """More bytes than one segment may have: HTTP 413."""
 
 
-class UsecaseUnknown(MlopsError):
-    """Predictions of a use case whose privacy rules are not known, so that nothing may be stored: HTTP 409."""
-
-
 @dataclass(frozen=True)
 class IngestReport:
     """What came of a segment, in predictions. `clock_skewed` ones came from the future, and are stored as of now."""
@@ -69,9 +65,9 @@ class _Malformed(Exception):
 
 
 def ingest(data: bytes, store: Store, rules: Rules, now: datetime, *, is_gzipped: bool = False) -> IngestReport:
-    """Store a segment's predictions. `rules` gives a use case's, and raises UsecaseUnknown where there is none.
+    """Store a segment's predictions. `rules` gives a use case's, and raises UsecaseNotWatched where there is none.
 
-    Raises SegmentInvalid, SegmentTooNew, SegmentTooLarge, UsecaseUnknown, and what the store raises.
+    Raises SegmentInvalid, SegmentTooNew, SegmentTooLarge, UsecaseNotWatched, and what the store raises.
     """
     data = _inflate(data) if is_gzipped else data
     if len(data) > LARGEST_SEGMENT:

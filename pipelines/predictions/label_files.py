@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipelines.errors import MlopsError
+from pipelines.errors import MlopsError, one_line
 from pipelines.predictions.labels import MOST_LABELS
 from pipelines.usecase import UseCase
 
@@ -63,7 +63,7 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         table: pd.DataFrame = getattr(pd, reader)(path, **options)
     except (OSError, ValueError, ImportError) as error:
-        raise LabelFileInvalid(f"{path} cannot be read: {str(error).strip().splitlines()[0]}") from error
+        raise LabelFileInvalid(f"{path} cannot be read: {one_line(error)}") from error
     return table
 
 

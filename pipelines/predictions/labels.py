@@ -18,6 +18,7 @@ from bento.ids import parse_prediction_id
 from bento.instances import LONGEST_KEY
 from pipelines.documents import Document, Value
 from pipelines.errors import MlopsError
+from pipelines.predictions.errors import UsecaseNotWatched
 from pipelines.predictions.privacy import StoreRules
 from pipelines.predictions.store.rows import Labelled, LabelRow
 from pipelines.usecase import UseCase
@@ -39,10 +40,6 @@ class LabelsInvalid(MlopsError):
 
 class LabelsTooMany(MlopsError):
     """More labels or bytes than one batch may have: HTTP 413."""
-
-
-class UsecaseNotKnown(MlopsError):
-    """Labels by key for a use case that is not watched: HTTP 404."""
 
 
 class LabelWrong(Exception):
@@ -127,10 +124,10 @@ def accept_labels(
 ) -> LabelReport:
     """Store what is right of a batch. `watched` gives a use case by its name, None for one that is not known.
 
-    Raises UsecaseNotKnown for a batch by key, and what the store raises.
+    Raises UsecaseNotWatched for a batch by key, and what the store raises.
     """
     if batch.by == "key" and watched(batch.usecase or "") is None:
-        raise UsecaseNotKnown(f"use case {batch.usecase!r} is not watched here")
+        raise UsecaseNotWatched(f"use case {batch.usecase!r} is not watched here")
     judge = _Judge(batch, store, watched, now)
     rows, names, faults = [], {}, []
     for index, label in enumerate(batch.labels):

@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.errors import MlopsError
+from pipelines.errors import one_line
 from pipelines.release.release import Release
 from pipelines.runs.answering import require_answer
 from pipelines.runs.tracking import PUBLISHED_FILE, Published, mlflow_client
@@ -37,9 +37,8 @@ def find_evidence(settings: Settings, release: Release) -> Evidence:
     try:
         return _from_mlflow(settings.tracking_uri, release.run)
     except Exception as error:  # noqa: BLE001 - whatever MLflow raises, a promotion goes on and says so
-        words = error.message if isinstance(error, MlopsError) else str(error).splitlines()[0] if str(error) else ""
         where = _shown(settings.tracking_uri)
-        return Evidence(problem=f"MLflow at {where} did not give run {release.run}: {words or type(error).__name__}")
+        return Evidence(problem=f"MLflow at {where} did not give run {release.run}: {one_line(error)}")
 
 
 def _run_folder(settings: Settings, mlflow_run: str) -> Path | None:

@@ -3,20 +3,15 @@
 import sys
 from typing import TYPE_CHECKING
 
-from pipelines.errors import MlopsError
+from pipelines.errors import MlopsError, did_you_mean
 from pipelines.settings import Settings
-from pipelines.usecase import usecase_names
-from pipelines.usecase.strict import did_you_mean
+from pipelines.usecase import UsecaseNotFound, usecase_names
 
 if TYPE_CHECKING:
     from pipelines.git.forge import Forge, Review, Reviews
     from pipelines.registry.mlflow import Alias
     from pipelines.release.release import Release
     from pipelines.release.releases import Proposal, Rollback
-
-
-class UsecaseUnknown(MlopsError):
-    """Neither the checkout nor the repository has this use case."""
 
 
 def roll_back(settings: Settings, name: str, environment: str, reason: str) -> "Rollback":
@@ -117,6 +112,6 @@ def require_known(settings: Settings, name: str) -> None:
     released = open_releases(settings).usecases()
     if name not in released:
         every = sorted({*known, *released})
-        raise UsecaseUnknown(
+        raise UsecaseNotFound(
             f"there is no use case {name!r}{did_you_mean(name, every)}", hint=f"use cases: {', '.join(every) or 'none'}"
         )

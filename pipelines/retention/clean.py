@@ -14,7 +14,7 @@ from pipelines.retention.report import CleanReport, Kind, KindReport
 from pipelines.retention.rules import RetentionRules
 from pipelines.retention.run_folders import RunFolders
 from pipelines.retention.stores import bento_items, snapshot_items, snapshot_usecases
-from pipelines.runs.index import UNREADABLE, one_line
+from pipelines.runs.index import UNREADABLE, describe_unreadable
 from pipelines.settings import Settings
 
 CLEANED_FILE = "cleaned-at"
@@ -105,7 +105,7 @@ class _Clean:
                 else:
                     removed.update(count=1, size=item.size)
         except UNREADABLE as error:
-            self.problems.append(f"{kind}: {one_line(error)}")
+            self.problems.append(f"{kind}: {describe_unreadable(error)}")
         return KindReport(
             kind=kind,
             removed=removed["count"],
@@ -124,6 +124,6 @@ class _Clean:
         except FileNotFoundError:
             return None  # gone already
         except Exception as error:  # noqa: BLE001 - each store has errors of its own; the next item may go
-            self.problems.append(f"{kind}: {item.name} could not be removed: {one_line(error)}")
+            self.problems.append(f"{kind}: {item.name} could not be removed: {describe_unreadable(error)}")
             return "it could not be removed"
         return None

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from bento.backoff import Backoff
 from pipelines.errors import MlopsError
 from pipelines.retraining.queue import Clock, TriggerTable
 from pipelines.retraining.triggers import Runner, RunOutcome, Trigger, TriggerRecord, why_refused
@@ -19,6 +20,8 @@ from pipelines.usecase.model import Retrain
 
 BEAT_SECONDS = 10
 LEASE = timedelta(seconds=60)
+# As long as the lease, after which another one finds out how the run ended.
+RECORDING, RECORDED_TRIES = Backoff(first=0.1, longest=30.0, factor=6), 6
 
 # The rules of a use case in an environment; None where there is no such use case.
 Rules = Callable[[str, str], Retrain | None]
@@ -135,12 +138,11 @@ class Dispatcher:
 
     def _record(self, record: TriggerRecord, outcome: RunOutcome) -> None:
         """A database that is away for a moment must not lose how a run ended; past the lease, another one finds out."""
-        for pause in (0.1, 1, 5, 20, 30):
+        for _ in RECORDING.attempts(RECORDED_TRIES):
             try:
                 self.finish(record, outcome)
             except Exception as error:  # noqa: BLE001
                 print(f"warning: {record.id} ended {outcome.outcome}, not recorded yet: {error}", file=sys.stderr)
-                time.sleep(pause)
             else:
                 return
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pipelines.errors import MlopsError
+from pipelines.errors import MlopsError, one_line
 from pipelines.runs.request import RunRequest
 from pipelines.runs.run import PID_FILE, REMOTE_FILE, REQUEST_FILE, Run, read_run
 
@@ -62,7 +62,7 @@ def newest_runs(runs: Path, usecase: str | None = None, limit: int = 20) -> RunL
         try:
             run = read_run(runs / name)
         except UNREADABLE as error:
-            listing.unreadable.append(UnreadableRun(name, one_line(error)))
+            listing.unreadable.append(UnreadableRun(name, describe_unreadable(error)))
             continue
         if usecase in (None, run.request.usecase):
             listing.runs.append(run)
@@ -151,14 +151,13 @@ def ensure_index(runs: Path) -> None:
         made.rmdir()
 
 
-def one_line(error: Exception) -> str:
+def describe_unreadable(error: Exception) -> str:
     """An error's message in one line, short enough for a table."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         return f"{where}: {first['msg']}" if where else str(first["msg"])
-    text = error.message if isinstance(error, MlopsError) else str(error)
-    return " ".join(text.split())[:200]
+    return one_line(error, 200)
 
 
 def _markers(runs: Path) -> Iterator["os.DirEntry[str]"]:

@@ -3,7 +3,7 @@
 import sys
 import threading
 
-from pipelines.runs.index import UNREADABLE, UnreadableRun, close_run, ensure_index, one_line, open_runs
+from pipelines.runs.index import UNREADABLE, UnreadableRun, close_run, describe_unreadable, ensure_index, open_runs
 from pipelines.runs.request import RunRequest
 from pipelines.runs.run import REMOTE_FILE, REQUEST_FILE, is_worked_on
 from pipelines.runs.tracking import TrackingUnavailable, has_unpublished, publish
@@ -54,7 +54,7 @@ class Publisher(threading.Thread):
                 self.problem = error.message
                 return
             except UNREADABLE as error:
-                self.unreadable.append(UnreadableRun(run_id, one_line(error)))
+                self.unreadable.append(UnreadableRun(run_id, describe_unreadable(error)))
 
     def _is_done(self, run_id: str) -> bool:
         """Publish the run; whether nothing can follow any more."""

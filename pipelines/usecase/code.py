@@ -1,6 +1,5 @@
 """The functions of a use case's own code: `model.py:train` as something to call."""
 
-import difflib
 import functools
 import hashlib
 import importlib.util
@@ -12,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pipelines.errors import MlopsError
+from pipelines.errors import MlopsError, did_you_mean
 
 _folders: list[str] = []
 
@@ -125,7 +124,7 @@ def _lies_in(module: ModuleType, folders: list[str]) -> bool:
 
 def _file_missing(folder: Path, file_name: str, entry: str) -> CodeMissing:
     there = sorted(str(path.relative_to(folder)) for path in folder.glob("**/*.py"))
-    guess = _guess(file_name, there)
+    guess = did_you_mean(file_name, there)
     return CodeMissing(
         f"{entry}: {folder / file_name} does not exist{guess}; files there: {', '.join(there) or 'none'}"
     )
@@ -134,10 +133,5 @@ def _file_missing(folder: Path, file_name: str, entry: str) -> CodeMissing:
 def _function_missing(module: ModuleType, entry: str, name: str, *, exists: bool) -> FunctionMissing:
     own = [key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
     functions = sorted(key for key in own if callable(getattr(module, key)) and not key.startswith("_"))
-    what = f"{name} is not a function" if exists else f"no function {name}{_guess(name, functions)}"
+    what = f"{name} is not a function" if exists else f"no function {name}{did_you_mean(name, functions)}"
     return FunctionMissing(f"{entry}: {what}; functions there: {', '.join(functions) or 'none'}")
-
-
-def _guess(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""

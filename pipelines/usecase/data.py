@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from pipelines.errors import did_you_mean
 from pipelines.usecase.durations import Duration, PositiveDuration
 from pipelines.usecase.sources import AnySource
 from pipelines.usecase.strict import (
@@ -11,7 +12,6 @@ from pipelines.usecase.strict import (
     Misfit,
     Strict,
     Words,
-    did_you_mean,
     require_distinct,
     require_order,
 )

@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from pipelines.errors import did_you_mean
 from pipelines.usecase.document import KIND_KEYS, KeyPath
 from pipelines.usecase.json_schema import PLUGGABLE, json_schema_with_plugins
-from pipelines.usecase.strict import FORMS, Misfit, did_you_mean
+from pipelines.usecase.strict import FORMS, Misfit
 
 WANTED = {
     "int_type": "a whole number",

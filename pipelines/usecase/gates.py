@@ -10,9 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import core_schema
 
+from pipelines.errors import did_you_mean
 from pipelines.metric_catalog import METRICS
 from pipelines.usecase.pluggable import Pluggable, type_of
-from pipelines.usecase.strict import Misfit, Strict, did_you_mean
+from pipelines.usecase.strict import Misfit, Strict
 
 KeyPath = tuple[str | int, ...]
 MetricName = Annotated[str, Field(json_schema_extra={"enum": list(METRICS)})]

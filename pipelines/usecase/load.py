@@ -8,12 +8,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pipelines.errors import MlopsError
+from pipelines.errors import MlopsError, did_you_mean
 from pipelines.usecase.api_version import check_api_version
 from pipelines.usecase.document import Layers, UsecaseInvalid, YamlDocument
 from pipelines.usecase.explain import Problem, explain
 from pipelines.usecase.model import UseCase, is_name
-from pipelines.usecase.strict import did_you_mean
 
 USECASE_FILE = "usecase.yaml"
 OVERRIDES_FILE = "overrides.yaml"
@@ -21,7 +20,7 @@ NEVER_OVERRIDDEN = ("name", "purpose", "owner", "risk", "task")
 
 
 class UsecaseNotFound(MlopsError):
-    """There is no such folder under apps/."""
+    """There is no such folder under apps/; or, where releases are asked for, none in the repository either."""
 
 
 def usecase_names(root: Path) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from pipelines.errors import did_you_mean
 from pipelines.metric_catalog import Task, all_metrics_for, find_metric, metrics_for
 from pipelines.plugins import PluginBroken
 from pipelines.usecase.api_version import API_VERSION, ApiVersion
@@ -31,7 +32,7 @@ from pipelines.usecase.gates import ChampionGate, GateSettings, LimitGate, Slice
 from pipelines.usecase.operation import Drift, Monitoring, Quality, Retrain, Serving
 from pipelines.usecase.pipeline import Pipeline, require_own_names
 from pipelines.usecase.sources import FileSource, PythonSource, SourceSettings, SqlSource
-from pipelines.usecase.strict import NAME_PATTERN, EntryPoint, Misfit, Param, Strict, Words, did_you_mean
+from pipelines.usecase.strict import NAME_PATTERN, EntryPoint, Misfit, Param, Strict, Words
 
 __all__ = [
     "MAX_NAME",

@@ -7,10 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Literal, get_args
 
-from pipelines.errors import MlopsError
+from pipelines.errors import MlopsError, did_you_mean
 from pipelines.usecase.load import load_usecase
 from pipelines.usecase.model import MAX_NAME, RESERVED_NAMES, is_name
-from pipelines.usecase.strict import did_you_mean
 
 Template = Literal["tabular", "image"]
 TEMPLATES = Path(__file__).parents[1] / "templates"

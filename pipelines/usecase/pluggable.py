@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import Field, GetCoreSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema, core_schema
 
+from pipelines.errors import did_you_mean
 from pipelines.plugins import Group, PluginBroken, find_plugin, plugin_names
-from pipelines.usecase.strict import Misfit, Strict, did_you_mean
+from pipelines.usecase.strict import Misfit, Strict
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,5 @@
 """What every part of usecase.yaml is built of: strict models, the forms of texts, combinations that cannot be."""
 
-import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -34,12 +33,6 @@ class Misfit(ValueError):
     def __init__(self, message: str, *path: str | int) -> None:
         super().__init__(message)
         self.path = path
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` (did you mean this?)`, or nothing when no known word is close."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def require_order(low: float | None, high: float | None, key: str = "min") -> None:

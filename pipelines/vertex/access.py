@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from pipelines.errors import MlopsError
+from pipelines.errors import MlopsError, one_line
 from pipelines.variables import Variables, variable
 from pipelines.vertex.errors import VertexLoginMissing, VertexLoginRefused
 
@@ -83,15 +83,11 @@ class _Default:
             return str(self._login.token)  # type: ignore[attr-defined]
         except DefaultCredentialsError as error:
             raise VertexLoginMissing(
-                f"no login to Google Cloud: {_first_line(error)}",
+                f"no login to Google Cloud: {one_line(error)}",
                 hint="`gcloud auth application-default login`, or in GitHub Actions google-github-actions/auth",
             ) from None
         except GoogleAuthError as error:
             raise VertexLoginRefused(
-                f"the login to Google Cloud could not be renewed: {_first_line(error)}",
+                f"the login to Google Cloud could not be renewed: {one_line(error)}",
                 hint="log in again: `gcloud auth application-default login`",
             ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bento.backoff import Backoff
 from pipelines.vertex import errors
 from pipelines.vertex.access import TokenSource, VertexVariables, require_safe, token_source
 from pipelines.vertex.refusals import explain, seconds_to_wait
@@ -77,37 +78,37 @@ class VertexApi:
         """One request, tried again where that can do no harm. Raises the errors of pipelines.vertex.errors."""
         import httpx
 
-        wait = self.pause
-        for tries_left in reversed(range(TRIES)):
+        backoff, asked_for = Backoff(self.pause), 0.0
+        for attempt in range(TRIES):
+            if attempt:
+                self.sleep(max(backoff.pause(attempt), asked_for))
+            last, asked_for = attempt == TRIES - 1, 0.0
             try:
                 answer = self._send(method, path, body, params)
             except httpx.TransportError as error:
                 happened = method != "GET" and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-                if happened or not tries_left:
+                if happened or last:
                     raise self._silent(f"{error or type(error).__name__}", happened) from None
             else:
                 if answer.is_success:
                     return self._read(answer)
                 again = answer.status_code in NOT_DONE or (method == "GET" and answer.status_code in BUSY)
                 asked_for = seconds_to_wait(answer)
-                if not again or not tries_left or asked_for > LONGEST_WAIT:
+                if not again or last or asked_for > LONGEST_WAIT:
                     raise explain(answer, method, path)
-                wait = max(wait, asked_for)
-            self.sleep(wait)
-            wait *= 2
         raise AssertionError  # the last try has raised
 
     def wait(self, operation: Answer, seconds: float) -> Answer:
         """What a long-running operation ends with. Raises OperationFailed or OperationTooLong."""
-        deadline, poll = time.monotonic() + seconds, self.pause
+        deadline, backoff, looks = time.monotonic() + seconds, Backoff(self.pause, LONGEST_POLL, factor=1.5), 0
         while not operation.get("done"):
+            looks += 1
             if time.monotonic() > deadline:
                 raise errors.OperationTooLong(
                     f"{operation['name']} has not ended within {seconds:.0f} s; it goes on",
                     hint="run this again: it goes on from what is there then",
                 )
-            self.sleep(poll)
-            poll = min(poll * 1.5, LONGEST_POLL)
+            self.sleep(backoff.pause(looks))
             operation = self.ask("GET", operation["name"])
         if error := operation.get("error"):
             raise errors.OperationFailed(

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.errors import MlopsError
+from pipelines.errors import MlopsError, did_you_mean
 from pipelines.settings import ENVIRONMENTS
 from pipelines.usecase import load_usecase, usecase_names
-from pipelines.usecase.strict import did_you_mean
 from pipelines.vertex.config import FOLDER, VertexConfig, config_path, load_config
 from pipelines.vertex.errors import VertexConfigInvalid
 from pipelines.vertex.machines import size_of

@@ -18,18 +18,17 @@ from pipelines.embedded.platform import (
     DidNotStart,
     PortsInUse,
     PortUnavailable,
-    StateFolderNotWritable,
     down,
     status,
     up,
 )
 from pipelines.embedded.ports import Ports
-from pipelines.settings import Settings
+from pipelines.settings import Settings, StateFolderNotWritable
 from tests.embedded_world import World, until, world
 
 UP = """
 from pipelines.embedded.platform import up
-from pipelines.settings import Settings
+from pipelines.settings import Settings, StateFolderNotWritable
 print(up(Settings.load()).pid)
 """
 

@@ -95,7 +95,7 @@ def test_labels_join_and_what_is_wrong_with_one_keeps_no_other_out(service):
         (b'{"labels": 3}', 400),
         (b'{"labels": [], "usecases": 1}', 400),
         (b'{"labels": [%s]}' % b",".join([b"{}"] * 10_001), 413),
-        (b'{"usecase": "nobody", "labels": [{"key": "a", "value": 1}]}', 404),
+        (b'{"usecase": "nobody", "labels": [{"key": "a", "value": 1}]}', 409),
         (b" " * (8 * 1024 * 1024 + 1), 413),
     ],
 )

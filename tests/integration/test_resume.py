@@ -7,11 +7,12 @@ from click.testing import CliRunner
 
 from pipelines.cli import main
 from pipelines.git.repository import Repository
-from pipelines.release.operations import UsecaseUnknown, require_known
+from pipelines.release.operations import require_known
 from pipelines.release.releases import Releases
 from pipelines.runners.launch import NotResumable, resume_request
 from pipelines.runs.journal import Journal, Record
 from pipelines.runs.run import REQUEST_FILE, RunNotFound
+from pipelines.usecase import UsecaseNotFound
 from tests.integration.test_releases import release
 from tests.pipeline_cases import NAME, git
 
@@ -123,7 +124,7 @@ def test_a_use_case_that_only_the_repository_knows_can_still_be_rolled_back(lab,
     for number in (1, 2):
         Releases(repository).bump("flights", "staging", release(number), "x")
     require_known(lab.settings, "flights")
-    with pytest.raises(UsecaseUnknown, match=r"no use case 'flihgts' \(did you mean flights\?\)"):
+    with pytest.raises(UsecaseNotFound, match=r"no use case 'flihgts' \(did you mean flights\?\)"):
         require_known(lab.settings, "flihgts")
     assert mlops("rollback", "flights", "--no-wait").exit_code == 0
     assert git(lab.root, "-C", lab.settings.remote, "log", "-1", "--format=%s", "main").startswith("rollback(flights)")

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from bento.recording import segments
-from pipelines.predictions.ingest import LARGEST_SEGMENT, SegmentInvalid, SegmentTooLarge, UsecaseUnknown, ingest
+from pipelines.predictions.errors import UsecaseNotWatched
+from pipelines.predictions.ingest import LARGEST_SEGMENT, SegmentInvalid, SegmentTooLarge, ingest
 from pipelines.predictions.privacy import PrivacyKeyUnusable, StoreRules, privacy_key, store_rules
 from pipelines.predictions.store.store import Store
 from pipelines.settings import Settings
@@ -103,9 +104,9 @@ def test_what_is_no_segment_is_refused(store):
 
 def test_of_a_use_case_that_is_not_known_nothing_is_stored(store):
     def nothing_known(usecase):
-        raise UsecaseUnknown(f"use case {usecase} is not watched here")
+        raise UsecaseNotWatched(f"use case {usecase} is not watched here")
 
-    with pytest.raises(UsecaseUnknown):
+    with pytest.raises(UsecaseNotWatched):
         ingest(flights(1).segment(), store, nothing_known, NOW)
     assert store.counts("tiny-table").predictions == 0
 

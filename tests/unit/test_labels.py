@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import main
+from pipelines.predictions.errors import UsecaseNotWatched
 from pipelines.predictions.ingest import ingest
 from pipelines.predictions.label_files import LabelFileInvalid, compose_key, label_batches
 from pipelines.predictions.label_import import LabelsNotTaken, import_labels
@@ -16,7 +17,6 @@ from pipelines.predictions.labels import (
     MOST_LABELS,
     LabelsInvalid,
     LabelsTooMany,
-    UsecaseNotKnown,
     Watched,
     accept_labels,
     parse_batch,
@@ -197,7 +197,7 @@ class TestBodies:
             parse_batch(b"{" * (LARGEST_BATCH + 1))
 
     def test_keys_of_a_use_case_that_is_not_known(self, store):
-        with pytest.raises(UsecaseNotKnown, match="'other'"):
+        with pytest.raises(UsecaseNotWatched, match="'other'"):
             send(store, {"key": "k", "value": True}, usecase="other")
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from pipelines.monitor.inventory.inventory import Health
 from pipelines.monitor.page.queries import TrendReader, gather
-from pipelines.monitor.page.view import ModelUnknown, look_at_all, look_at_model
+from pipelines.monitor.page.view import look_at_all, look_at_model
 from pipelines.monitor.run_cache import KnownRuns
+from pipelines.predictions.errors import UsecaseNotWatched
 from pipelines.retraining.triggers import RunOutcome
 from tests.monitoring_cases import NOW, watched
 from tests.page_cases import COMMIT, PRODUCTION, STAGING, Platform, a_busy_week, at_values, evaluated, model, report_of
@@ -297,7 +298,7 @@ class TestOneModel:
         assert seen.line.quality.bound == "at_most"
 
     def test_nobody_watches_it(self, platform):
-        with pytest.raises(ModelUnknown, match="churn is not watched in staging; watched are: tiny/staging"):
+        with pytest.raises(UsecaseNotWatched, match="churn is not watched in staging; watched are: tiny/staging"):
             look_at_model(platform.sources, "churn", STAGING)
 
     def test_links_that_no_browser_should_follow_are_none(self, platform):

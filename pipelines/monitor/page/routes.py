@@ -11,7 +11,8 @@ from pipelines.monitor.page.files import find_card, find_report
 from pipelines.monitor.page.queries import TrendReader
 from pipelines.monitor.page.rendering import render, static_files
 from pipelines.monitor.page.sources import Links, Sources
-from pipelines.monitor.page.view import DAYS, USUAL_DAYS, ModelUnknown, look_at_all, look_at_model
+from pipelines.monitor.page.view import DAYS, USUAL_DAYS, look_at_all, look_at_model
+from pipelines.predictions.errors import UsecaseNotWatched
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -50,7 +51,7 @@ def page_routes(sources: Sources) -> list[Route]:
         usecase, environment = request.path_params["usecase"], request.path_params["environment"]
         try:
             seen = look_at_model(sources, usecase, environment, _days(request))
-        except ModelUnknown as error:
+        except UsecaseNotWatched as error:
             return _missing(request, error.message)
         return _page(request, "model.html.j2", seen=seen, now=seen.as_of, all_days=DAYS)
 
@@ -82,7 +83,7 @@ def page_routes(sources: Sources) -> list[Route]:
         usecase, environment = request.path_params["usecase"], request.path_params["environment"]
         try:
             seen = look_at_model(sources, usecase, environment, _days(request))
-        except ModelUnknown as error:
+        except UsecaseNotWatched as error:
             return JSONResponse(
                 {"type": "about:blank", "title": "No such model", "status": 404, "detail": error.message},
                 HTTPStatus.NOT_FOUND,

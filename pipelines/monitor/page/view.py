@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 from pipelines.assessment.assess import DRIFT_KINDS, Assessment, Kind
-from pipelines.errors import MlopsError
 from pipelines.monitor.inventory.inventory import Model
 from pipelines.monitor.page.files import list_reports
 from pipelines.monitor.page.health import columns_of, mark_of, tell
@@ -28,6 +27,7 @@ from pipelines.monitor.page.view_models import (
     Slice,
     Trend,
 )
+from pipelines.predictions.errors import UsecaseNotWatched
 from pipelines.predictions.store.errors import StoreError
 from pipelines.runs.run import Run
 from pipelines.usecase import UseCase
@@ -39,10 +39,6 @@ STEPS = 100
 SHOWN_HISTORY = 20
 FEW_ROWS = 30  # a part with fewer says little, and comes last
 ORDER = {"problem": 0, "attention": 1, "fine": 2, "unreleased": 3}
-
-
-class ModelUnknown(MlopsError):
-    """No such use case is watched in that environment."""
 
 
 def look_at_all(sources: Sources, trends: TrendReader | None = None) -> Overview:
@@ -63,12 +59,12 @@ def look_at_all(sources: Sources, trends: TrendReader | None = None) -> Overview
 
 
 def look_at_model(sources: Sources, usecase: str, environment: str, days: int = USUAL_DAYS) -> ModelPage:
-    """Everything of one model. Raises ModelUnknown."""
+    """Everything of one model. Raises UsecaseNotWatched."""
     facts = gather_one(sources, (usecase, environment))
     model = facts.sight.model(usecase, environment)
     if model is None:
         known = ", ".join("/".join(other.place) for other in facts.sight.models) or "none yet"
-        raise ModelUnknown(f"{usecase} is not watched in {environment}; watched are: {known}")
+        raise UsecaseNotWatched(f"{usecase} is not watched in {environment}; watched are: {known}")
     history = _history(model, facts, sources)
     newest = facts.newest.get(model.place, {}) if model.release else {}
     points = _points(sources, model.place, newest, days)

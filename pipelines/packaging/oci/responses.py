@@ -5,6 +5,7 @@ import ssl
 
 import httpx
 
+from pipelines.errors import one_line
 from pipelines.packaging.oci.errors import (
     CertificateRefused,
     NotAllowed,
@@ -49,7 +50,7 @@ def _meaning(status: int, text: str) -> tuple[type[RegistryError], str | None]:
 
 def trouble(what: str, host: str, error: httpx.TransportError) -> RegistryError:
     """The error for a connection that could not be made, or that broke."""
-    reason = _one_line(error)
+    reason = one_line(error)
     if isinstance(error, httpx.ConnectError):
         cause = _ssl_cause(error)
         if cause is not None and ("CERTIFICATE_VERIFY_FAILED" in reason or isinstance(cause, ssl.CertificateError)):
@@ -89,7 +90,3 @@ def _ssl_cause(error: BaseException | None) -> ssl.SSLError | None:
             return error
         error = error.__cause__ or error.__context__
     return None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -15,13 +15,12 @@ from pathlib import Path
 
 import yaml
 
-from pipelines.errors import MlopsError
+from pipelines.errors import MlopsError, did_you_mean
 from pipelines.packaging.oci.reference import Reference
 from pipelines.pipeline.compiling.compiled import compile_pipeline
 from pipelines.pipeline.compiling.objects import pipeline, pipeline_version, schedule
 from pipelines.pipeline.compiling.yaml_text import NOT_LINTED, to_yaml
 from pipelines.usecase import load_usecase
-from pipelines.usecase.strict import did_you_mean
 
 IMAGES_FILE = "images.yaml"
 DEFAULT_IMAGE = "default"
