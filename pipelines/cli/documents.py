@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.embedded.status import PlatformStatus
-from pipelines.retraining.triggers import TriggerRecord
 from pipelines.runs.run import Outcome, Run
 
 if TYPE_CHECKING:
@@ -68,15 +66,6 @@ class RunsDocument(Shape):
     def of(cls, listing: "RunListing") -> "RunsDocument":
         """What a listing of run folders found."""
         return cls(runs=[RunSummary.of(run) for run in listing.runs], unreadable=unreadable_of(listing))
-
-
-class StatusDocument(Shape):
-    """The embedded platform, the last runs, and the newest requests for runs."""
-
-    platform: PlatformStatus
-    runs: list[Run]
-    unreadable: list[UnreadableFolder] = Field([], description="Run folders among them that were skipped.")
-    requests: list[TriggerRecord]
 
 
 class CheckDocument(Shape):

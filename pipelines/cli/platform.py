@@ -62,8 +62,9 @@ def status(context: Context, as_json: bool) -> None:
     if not as_json:
         _print_status(settings, found)
         return
-    from pipelines.cli.documents import StatusDocument, unreadable_of
+    from pipelines.cli.documents import unreadable_of
     from pipelines.cli.json_output import print_document
+    from pipelines.cli.status_document import StatusDocument
     from pipelines.runs.index import newest_runs
 
     listing = newest_runs(settings.runs)

@@ -60,6 +60,7 @@ status 2, and types such as `MissingParameter`, `BadParameter` or `NoSuchOption`
 def documents() -> "dict[str, type[BaseModel]]":
     """What each command writes with --json."""
     from pipelines.cli import documents as shapes
+    from pipelines.cli.status_document import StatusDocument
     from pipelines.predictions.labels import LabelReport
     from pipelines.release.lineage import Lineage
     from pipelines.retention.report import CleanReport
@@ -71,7 +72,7 @@ def documents() -> "dict[str, type[BaseModel]]":
         "labels import": LabelReport,
         "runs": shapes.RunsDocument,
         "show": Run,
-        "status": shapes.StatusDocument,
+        "status": StatusDocument,
         "store current": shapes.StoreDocument,
         "trace": Lineage,
     }
