@@ -4,7 +4,8 @@
     mlops_blueprint.metrics         how answers are scored     a pipelines.metric_catalog.Metric
     mlops_blueprint.model_formats   how a model is kept        a bento.formats.format.ModelFormat
     mlops_blueprint.gate_rules      what a candidate must pass a pipelines.evaluation.rules.rule.GateRule
-    mlops_blueprint.steps           what a pipeline runs
+    mlops_blueprint.steps           what a pipeline runs       a function over a pipelines.pipeline.context.Step
+    mlops_blueprint.pipelines       steps put together         a pipelines.definitions.definition.PipelineDefinition
 
 The entry point's name is the name that usecase.yaml uses. A built-in name cannot be taken. One plugin's trouble is
 that plugin's alone: it is an error where its name is used, and a line of `mlops check`.
@@ -20,7 +21,7 @@ from typing import Any, Literal, get_args
 
 from pipelines.errors import MlopsError
 
-Group = Literal["sources", "metrics", "model_formats", "gate_rules", "steps"]
+Group = Literal["sources", "metrics", "model_formats", "gate_rules", "steps", "pipelines"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 PREFIX = "mlops_blueprint"
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pipelines.definitions.train_and_release import TRAIN_AND_RELEASE
 from pipelines.pipeline.compiling.compiled import Compiled, compile_pipeline
 from pipelines.runs.request import RunRequest
 from pipelines.runs.shared_journal import SharedJournal
@@ -17,7 +18,7 @@ from tests.pipeline_cases import NAME, Lab
 from tests.stores import TOKEN, Stores, git_server
 
 IMAGE = "registry.example.com/mlops/pipeline:1"
-STEPS = ["snapshot", "validate", "train", "evaluate", "gate", "register", "package", "release"]
+STEPS = list(TRAIN_AND_RELEASE.step_names)
 
 
 @dataclass

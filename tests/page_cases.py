@@ -26,11 +26,11 @@ from pipelines.retraining.triggers import RunOutcome, Trigger
 from pipelines.runs.index import list_runs
 from pipelines.runs.journal import Journal, Record
 from pipelines.runs.request import RunRequest
-from pipelines.runs.run import REQUEST_FILE, RUN, STEPS, Run
+from pipelines.runs.run import REQUEST_FILE, RUN, Run
 from pipelines.runs.tracking import PUBLISHED_FILE, Published
 from pipelines.usecase import UseCase, load_usecase
 from tests.monitoring_cases import BENTO, NOW, FrameSource, labelled, predictions, reference, sizes, watched
-from tests.pipeline_cases import NAME
+from tests.pipeline_cases import NAME, STEPS
 
 ROOT = Path(__file__).parents[1]
 STAGING, PRODUCTION = "staging", "production"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from pipelines.definitions.train_and_release import TRAIN_AND_RELEASE
 from pipelines.embedded.origin import code_version, ensure_origin
 from pipelines.pipeline import steps
 from pipelines.pipeline.context import stepping
@@ -14,6 +15,7 @@ from pipelines.settings import Settings
 from pipelines.training.train import CANDIDATE_FILE, Candidate
 
 NAME = "tiny"
+STEPS = TRAIN_AND_RELEASE.step_names
 
 MODEL_PY = """
 import numpy as np
@@ -165,7 +167,7 @@ class Stepwise:
             )
 
     def until(self, last: str) -> "Stepwise":
-        for name in ("snapshot", "validate", "train", "evaluate", "gate", "register", "package", "release"):
+        for name in STEPS:
             getattr(self, name)()
             if name == last:
                 return self

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.runs.run import Outcome, Run
+from pipelines.runs.run import Run
 
 if TYPE_CHECKING:
     from pipelines.runs.index import RunListing
@@ -30,7 +30,9 @@ class RunSummary(Shape):
     run_id: str
     usecase: str
     environment: str
-    outcome: Outcome
+    outcome: str = Field(
+        description="An ending of its pipeline, such as released, unchanged, rejected; or failed, running, interrupted."
+    )
     started: datetime
     seconds: float
     reason: str

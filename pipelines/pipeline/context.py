@@ -1,4 +1,4 @@
-"""What surrounds every step: its settings and request, its record in the journal, its failure told well."""
+"""The step's context: its settings and request, its record in the journal, and error reporting."""
 
 import contextlib
 import os
@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.definitions.find import find_pipeline
 from pipelines.documents import Document
 from pipelines.errors import MlopsError
 from pipelines.packaging.oci.reference import require_image_names
@@ -134,9 +135,10 @@ def _publish_apart(step: Step, journal: Journal, status: str | None) -> None:
 
 
 def _ends_the_run(step: Step) -> bool:
-    """The release does, and the gate where it lets nothing through."""
-    rejected = step.name == "gate" and step.remembered.get("tags", {}).get("gate") == "rejected"
-    return step.name == "release" or rejected
+    ending = find_pipeline(step.request.pipeline).ending(
+        step.name, step.remembered.get("tags", {}), step.remembered.get("result")
+    )
+    return ending is not None
 
 
 def _told(error: Exception, step: Step | None) -> str:

@@ -1,54 +1,79 @@
-"""The steps wired as one Kubeflow pipeline.
+"""A pipeline's definition as a Kubeflow pipeline.
 
-Steps are linked by what they hand on, never by order alone: a step whose input is missing cannot start. The embedded
-runner, Kubeflow Pipelines and Vertex AI run this same graph; image, size and secrets are what differs.
+Each step becomes a container with one command, `pipelines.pipeline.execute`; its inputs and outputs are what the
+definition says. Kubeflow Pipelines and Vertex AI run this graph; image, size and secrets are what differs.
 """
 
+import inspect
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 from kfp import dsl
-from kfp.dsl import PipelineTask
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output, OutputPath, PipelineTask
 
-from pipelines.pipeline import components
+from pipelines.definitions.definition import PipelineDefinition, StepDefinition
 
-IMAGE = "mlops-blueprint-python:0.1.0"
-NAME = "train-and-release"
-DESCRIPTION = "Train, judge and, if it is good enough, release one use case."
+KINDS = {"Artifact": Artifact, "Dataset": Dataset, "HTML": HTML, "Metrics": Metrics, "Model": Model}
+PASSED = "passed"
 
 Prepare = Callable[[PipelineTask], object]
 
 
 def pipeline_of(
-    name: str, description: str, image: str = IMAGE, prepare: Prepare = lambda _task: None, cached: bool = True
+    definition: PipelineDefinition,
+    image: str,
+    name: str,
+    description: str,
+    prepare: Prepare = lambda _task: None,
 ) -> Any:
     """The pipeline under a name, its steps in an image, each task `prepare`d; its one parameter is a RunRequest."""
-    made = {
-        function.__name__: dsl.component(function, base_image=image, install_kfp_package=False)
-        for function in components.STEPS
-    }
+    components = {step.name: component_of(definition, step, image) for step in definition.steps}
 
-    def step(step_name: str, **inputs: Any) -> PipelineTask:
-        task: PipelineTask = made[step_name](**inputs)
-        if not cached:
+    def wired(request: dict) -> None:
+        made: dict[str, Any] = {}
+        decided: dict[str, Any] = {}
+
+        def add(step: StepDefinition) -> None:
+            task: PipelineTask = components[step.name](request=request, **{name: made[name] for name in step.inputs})
+            # Steps commit, push and register: none of them may be answered out of a cache.
             task.set_caching_options(False)
-        prepare(task)
-        return task
+            prepare(task)
+            made[step.gives.name] = task.outputs[step.gives.name]
+            if step.passes_if:
+                decided[step.name] = task.outputs[PASSED]
 
-    def train_and_release(request: dict) -> None:
-        data = step("snapshot", request=request).outputs["data"]
-        checks = step("validate", request=request, data=data).outputs["checks"]
-        model = step("train", request=request, data=data, checks=checks).outputs["model"]
-        scores = step("evaluate", request=request, data=data, model=model).outputs["scores"]
-        judged = step("gate", request=request, data=data, model=model, scores=scores)
-        with dsl.If(judged.outputs["Output"] == True, name="accepted"):  # noqa: E712 - KFP overloads the comparison
-            verdict = judged.outputs["verdict"]
-            version = step("register", request=request, data=data, model=model, verdict=verdict).outputs["version"]
-            bento = step("package", request=request, data=data, model=model, version=version).outputs["bento"]
-            given = {"data": data, "model": model, "scores": scores, "verdict": verdict, "version": version}
-            step("release", request=request, bento=bento, **given)
+        for guard, steps in groupby(definition.steps, key=lambda step: step.only_if):
+            if not guard:
+                for step in steps:
+                    add(step)
+                continue
+            with dsl.If(decided[guard] == True, name=f"{guard}-passed"):  # noqa: E712 - KFP overloads the comparison
+                for step in steps:
+                    add(step)
 
-    return dsl.pipeline(name=name, description=description)(train_and_release)
+    return dsl.pipeline(name=name, description=description)(wired)
 
 
-train_and_release = pipeline_of(NAME, DESCRIPTION)
+def component_of(definition: PipelineDefinition, step: StepDefinition, image: str) -> Any:
+    """One step as a container component. KFP reads the interface from a function's signature, so it is given one."""
+
+    def container(*_given: object) -> dsl.ContainerSpec:
+        return dsl.ContainerSpec(
+            image=image,
+            command=["python3", "-m", "pipelines.pipeline.execute", definition.name, step.name],
+            args=["--executor_input", "{{$}}"],
+        )
+
+    kinds = {step.gives.name: step.gives.kind} | {each.name: each.kind for each in step.attaches}
+    interface: dict[str, Any] = {
+        "request": dict,
+        **{name: Input[KINDS[definition.artifacts[name].kind]] for name in step.inputs},
+        **{name: Output[KINDS[kind]] for name, kind in kinds.items()},
+        **({PASSED: OutputPath(bool)} if step.passes_if else {}),
+    }
+    container.__name__ = step.name.replace("-", "_")
+    container.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind) for name, kind in interface.items()]
+    )
+    return dsl.container_component(container)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipelines.definitions.find import find_pipeline
 from pipelines.runners.kubeflow_api import (
     QUOTA,
     KubeflowAccess,
@@ -24,7 +25,7 @@ from pipelines.runners.local import OnRecord, RunInProgress
 from pipelines.runs.journal import Journal, Record
 from pipelines.runs.remote import Remote, read_remote
 from pipelines.runs.request import RunRequest
-from pipelines.runs.run import LOG_FILE, REMOTE_FILE, REQUEST_FILE, RUN, STEPS, Run, RunNotFound, read_run
+from pipelines.runs.run import LOG_FILE, REMOTE_FILE, REQUEST_FILE, RUN, Run, RunNotFound, read_run
 from pipelines.runs.shared_journal import SharedJournal
 from pipelines.runs.tracking import PUBLISHED_FILE, Published, TrackingUnavailable
 from pipelines.settings import Settings
@@ -211,7 +212,7 @@ class _Follower:
 
     def _look(self, run: Any) -> None:
         details = {detail.display_name: detail for detail in _details(run)}
-        for step in STEPS:
+        for step in find_pipeline(self.request.pipeline).step_names:
             detail = details.get(step)
             if detail is None or step in self.told:
                 continue

@@ -1,7 +1,7 @@
-"""Run the pipeline on this machine: `kfp.local` executes it, each step as a process of its own.
+"""Run the pipeline on this machine, each step as a process of its own.
 
-The pipeline runs in a child process whose output goes to the run's log, because KFP prints much; the parent
-follows the journal, shows progress and publishes to MLflow meanwhile.
+The pipeline runs in a child process, `pipelines.runners.worker`, whose output goes to the run's log; the parent follows
+the journal, shows progress and publishes to MLflow meanwhile.
 """
 
 import contextlib
@@ -9,17 +9,17 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.errors import MlopsError
+from pipelines.runners.worker import can_fork, close
 from pipelines.runs.index import open_run
 from pipelines.runs.journal import Journal, JournalTail, Record
 from pipelines.runs.publisher import Publisher
 from pipelines.runs.request import RunRequest
-from pipelines.runs.run import LOG_FILE, PID_FILE, REQUEST_FILE, RUN, Run, is_locked, lock_path, read_run
+from pipelines.runs.run import LOG_FILE, Run, is_locked, lock_path, read_run
 from pipelines.settings import Settings
 
 POLL_SECONDS = 0.1
@@ -49,18 +49,18 @@ def run(settings: Settings, request: RunRequest, on_record: OnRecord) -> Run:
     publisher.start()
     with (folder / LOG_FILE).open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "pipelines.runners.local", str(folder)],
+            [sys.executable, "-m", "pipelines.runners.worker", str(folder), *([] if can_fork() else ["--fresh"])],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env=_environment(settings, request),
+            env=environment_of(settings, request),
             start_new_session=True,
         )
         try:
             _follow(child, following, on_record)
         except BaseException:
             _stop(child)
-            _close(folder, "KILLED")
+            close(folder, "KILLED")
             raise
         finally:
             publisher.finish()
@@ -80,8 +80,8 @@ def require_free(settings: Settings, usecase: str) -> None:
         raise RunInProgress(f"a run of {usecase} is under way", hint="`mlops status` shows it; wait for it or stop it")
 
 
-def _environment(settings: Settings, request: RunRequest) -> dict[str, str]:
-    """Steps find everything by environment variables, as they would in a pod; KFP starts `python3` from PATH."""
+def environment_of(settings: Settings, request: RunRequest) -> dict[str, str]:
+    """Steps find everything by environment variables, as they would in a pod."""
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -122,58 +122,3 @@ def _stop(child: "subprocess.Popen[bytes]") -> None:
 def _last_step(folder: Path) -> str:
     records = Journal(folder).records()
     return records[-1].step if records else "none"
-
-
-def _execute(folder: Path) -> int:
-    """The child: run the pipeline in `folder` under the use case's lock."""
-    from filelock import FileLock, Timeout
-    from kfp import local
-
-    from pipelines.pipeline.graph import train_and_release
-
-    request = RunRequest.read(folder / REQUEST_FILE)
-    (folder / PID_FILE).write_text(str(os.getpid()))
-    _die_with_parent()
-    lock = FileLock(lock_path(folder.parent, request.usecase), timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        print(f"a run of {request.usecase} is under way", file=sys.stderr)
-        return 4
-    with lock:
-        Journal(folder).append(Record(step=RUN, event="started", time=time.time()))
-        local.init(
-            local.SubprocessRunner(use_venv=False),
-            pipeline_root=str(folder / "artifacts"),
-            enable_caching=True,
-            cache_root=str(folder / "cache"),
-        )
-        try:
-            train_and_release(request=request.to_values(exclude_none=True))
-        except RuntimeError as error:
-            print(error, file=sys.stderr)
-            _close(folder, "FAILED")
-            return 1
-        _close(folder, "FINISHED")
-    return 0
-
-
-def _close(folder: Path, status: str) -> None:
-    outcome = read_run(folder).outcome
-    Journal(folder).append(Record(step=RUN, event="run", time=time.time(), tags={"status": status, "outcome": outcome}))
-
-
-def _die_with_parent() -> None:
-    """A runner whose caller was killed would go on alone and release unseen."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os.killpg(os.getpgid(0), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-if __name__ == "__main__":
-    sys.exit(_execute(Path(sys.argv[1])))

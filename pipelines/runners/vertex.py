@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pipelines.definitions.find import find_pipeline
 from pipelines.errors import MlopsError
 from pipelines.pipeline.compiling.compiled import compile_pipeline
 from pipelines.pipeline.isolation import require_shared_stores
@@ -18,7 +19,7 @@ from pipelines.runners.local import OnRecord, RunCrashed, RunInProgress
 from pipelines.runs.journal import Journal, Record
 from pipelines.runs.remote import Remote
 from pipelines.runs.request import RunRequest
-from pipelines.runs.run import LOG_FILE, REMOTE_FILE, REQUEST_FILE, RUN, STEPS, Run, read_run
+from pipelines.runs.run import LOG_FILE, REMOTE_FILE, REQUEST_FILE, RUN, Run, read_run
 from pipelines.runs.shared_journal import SharedJournal
 from pipelines.runs.tracking import TrackingUnavailable
 from pipelines.settings import Settings
@@ -123,6 +124,10 @@ class _Follower:
     states: dict[str, str] = field(default_factory=dict)
 
     @property
+    def steps(self) -> tuple[str, ...]:
+        return find_pipeline(self.request.pipeline).step_names
+
+    @property
     def journal(self) -> Journal:
         return Journal(self.settings.runs / self.request.run_id)
 
@@ -153,8 +158,9 @@ class _Follower:
             log.write(f"{time.strftime('%H:%M:%S', time.gmtime())} {text}\n")
 
     def _take_in(self, job: jobs.Job) -> None:
-        for task in sorted(job.tasks, key=lambda task: STEPS.index(task.name) if task.name in STEPS else -1):
-            if task.name not in STEPS or self.states.get(task.name) == task.state:
+        steps = self.steps
+        for task in sorted(job.tasks, key=lambda task: steps.index(task.name) if task.name in steps else -1):
+            if task.name not in steps or self.states.get(task.name) == task.state:
                 continue
             self.note(f"{task.name}: {task.state.lower()}" + (f", log {task.log}" if task.log else ""))
             if self._tell(task):
@@ -204,7 +210,7 @@ class _Follower:
             self.shared.fetch_folder("evaluation", folder / "evaluation")
         found = read_run(folder)
         if job.state in BROKEN and found.failed_step is None:
-            step = next((name for name in STEPS if name not in found.steps), STEPS[-1])
+            step = next((name for name in self.steps if name not in found.steps), self.steps[-1])
             why = job.error or f"the job was {job.state.lower()}"
             summary = f"{why}\n  log: {jobs.page_of(self.api, job.name)}"
             self._append(Record(step=step, event="failed", time=time.time(), seconds=0.0, summary=summary))

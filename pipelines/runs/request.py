@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import field_validator
 
+from pipelines.definitions.train_and_release import TRAIN_AND_RELEASE
 from pipelines.documents import Document
 
 Runner = Literal["local", "kubeflow", "vertex"]
@@ -15,6 +16,7 @@ RUNNERS: tuple[Runner, ...] = get_args(Runner)
 class RunRequest(Document):
     """A run of one use case's pipeline.
 
+    `pipeline`: which of those in pipelines.definitions.
     `as_of`: train on what was known then. `params` win over the use case's own training.params.
     `replace_champion`: do not compare with the released model (it cannot be scored on the new data).
     `force`: release again what was rolled back.
@@ -25,6 +27,7 @@ class RunRequest(Document):
     usecase: str
     run_id: str
     environment: str
+    pipeline: str = TRAIN_AND_RELEASE.name
     code: str = "unknown"
     as_of: datetime | None = None
     params: dict[str, Any] = {}

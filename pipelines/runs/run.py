@@ -8,8 +8,10 @@ A run that another machine schedules has the same folder, and remote.json.
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from pipelines.definitions.definition import Ending, PipelineDefinition
+from pipelines.definitions.find import find_pipeline
 from pipelines.documents import Value
 from pipelines.errors import MlopsError
 from pipelines.runs.journal import Journal, Record
@@ -20,9 +22,9 @@ LOG_FILE = "log.txt"
 REMOTE_FILE = "remote.json"
 PID_FILE = "pid"
 RUN = "run"
-STEPS = ("snapshot", "validate", "train", "evaluate", "gate", "register", "package", "release")
 
-Outcome = Literal["released", "unchanged", "rejected", "failed", "running", "interrupted"]
+# Of every pipeline; what else a run can end as, its pipeline's definition says.
+FAILED, RUNNING, INTERRUPTED = "failed", "running", "interrupted"
 
 
 class RunNotFound(MlopsError):
@@ -33,12 +35,14 @@ class Run(Value):
     """A run as its journal tells it.
 
     `seconds`: how long it worked, without the time it lay still before it was resumed. `current_step`: begun, and
-    neither ended nor failed.
+    neither ended nor failed. `outcome`: one of the pipeline's endings, or failed, running, interrupted. `accepted`: it
+    has ended as it should.
     """
 
     request: RunRequest
     folder: Path
-    outcome: Outcome
+    outcome: str
+    accepted: bool = False
     started: datetime
     seconds: float
     steps: dict[str, float]
@@ -54,23 +58,26 @@ def read_run(folder: Path) -> Run:
     request_file = folder / REQUEST_FILE
     if not request_file.is_file():
         raise RunNotFound(f"{folder.name} is no run in {folder.parent}", hint="`mlops status` lists the last runs")
+    request = RunRequest.read(request_file)
+    pipeline = find_pipeline(request.pipeline)
     records = Journal(folder).records()
     finished = {record.step: record for record in records if record.event == "finished"}
     failed = _failure(records, finished)
     start = records[0].time if records else request_file.stat().st_mtime
-    released = finished.get("release")
+    ending = _ending(pipeline, finished)
     return Run(
-        request=RunRequest.read(request_file),
+        request=request,
         folder=folder,
-        outcome=_outcome(folder, records, finished, failed),
+        outcome=ending.outcome if ending else _unended(folder, records, failed),
+        accepted=bool(ending and ending.accepted),
         started=datetime.fromtimestamp(start, UTC),
         seconds=_seconds(records),
-        steps={name: finished[name].seconds or 0.0 for name in STEPS if name in finished},
+        steps={name: finished[name].seconds or 0.0 for name in pipeline.step_names if name in finished},
         current_step=_current_step(records),
         failed_step=failed.step if failed else None,
         error=failed.summary if failed else None,
         results={name: record.result for name, record in finished.items() if record.result is not None},
-        commit=(released.tags.get("commit") or None) if released else None,
+        commit=next((record.tags["commit"] for record in finished.values() if record.tags.get("commit")), None),
     )
 
 
@@ -116,17 +123,21 @@ def _seconds(records: list[Record]) -> float:
     return sum(times[-1] - times[0] for times in sessions)
 
 
-def _outcome(folder: Path, records: list[Record], finished: dict[str, Record], failed: Record | None) -> Outcome:
-    if "release" in finished:
-        return "released" if finished["release"].tags.get("commit") else "unchanged"
-    verdict = finished["gate"].result if "gate" in finished else None
-    if verdict and not verdict.get("passed"):
-        return "rejected"
+def _ending(pipeline: PipelineDefinition, finished: dict[str, Record]) -> Ending | None:
+    """How the run ended; the last step that can end one wins."""
+    for name in reversed(pipeline.step_names):
+        record = finished.get(name)
+        if record and (ending := pipeline.ending(name, record.tags, record.result)):
+            return ending
+    return None
+
+
+def _unended(folder: Path, records: list[Record], failed: Record | None) -> str:
     if failed:
-        return "failed"
+        return FAILED
     if (folder / REMOTE_FILE).is_file():  # it goes on, whether anybody here follows it or not
-        return "interrupted" if records and (records[-1].step, records[-1].event) == (RUN, "run") else "running"
-    return "running" if is_worked_on(folder) else "interrupted"
+        return INTERRUPTED if records and (records[-1].step, records[-1].event) == (RUN, "run") else RUNNING
+    return RUNNING if is_worked_on(folder) else INTERRUPTED
 
 
 def is_worked_on(folder: Path) -> bool:

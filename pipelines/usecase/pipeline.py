@@ -2,15 +2,18 @@
 
 import re
 from datetime import timedelta
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from pipelines.definitions.find import step_names
 from pipelines.usecase.durations import PositiveDuration
 from pipelines.usecase.strict import CPU_PATTERN, MEMORY_PATTERN, NAME_PATTERN, Misfit, Strict, Words
 
-StepName = Literal["snapshot", "validate", "train", "evaluate", "gate", "register", "package", "release"]
-STEPS: tuple[StepName, ...] = get_args(StepName)
+if TYPE_CHECKING:
+    StepName = str
+else:
+    StepName = Literal[step_names()]  # so that another name is an error that lists these
 
 Retries = Annotated[int, Field(ge=0, le=10)]
 Gpus = Annotated[int, Field(ge=0, le=16)]
@@ -72,7 +75,7 @@ class Pipeline(Strict):
         examples=[{"WAREHOUSE_PASSWORD": {"name": "warehouse", "key": "password"}}],
     )
 
-    def needs_of(self, step: StepName) -> "Pipeline":
+    def needs_of(self, step: str) -> "Pipeline":
         """What one step needs, all of it said."""
         own = self.steps.get(step)
         if own is None:

@@ -19,9 +19,10 @@ from pipelines.runs.index import close_run, ensure_index, newest_runs, open_run,
 from pipelines.runs.journal import JOURNAL_FILE, Journal, Record
 from pipelines.runs.publisher import Publisher
 from pipelines.runs.request import RunRequest
-from pipelines.runs.run import PID_FILE, REQUEST_FILE, STEPS
+from pipelines.runs.run import PID_FILE, REQUEST_FILE
 from pipelines.runs.tracking import PUBLISHED_FILE, Published
 from pipelines.settings import Settings
+from tests.pipeline_cases import STEPS
 
 USECASES = 20
 TIMES = 20

@@ -1,14 +1,14 @@
-"""What the framework itself adds to a step, besides the libraries' own imports.
+"""What a step of a run on this machine costs beside the user's own work.
 
-Runs the tiny use case's real pipeline a few times. The time from the end of the step before it to a step's own start
-is the runner's and the framework's: starting a process, KFP's executor, imports. What an interpreter with KFP's
-executor and the libraries that every step needs takes by itself, measured in the same run, is taken off.
+Runs the tiny use case's real pipeline, its steps as forks of a worker that imports ahead, and beside it with a fresh
+interpreter for each step. A step costs the time from the end of the step before it to its own end, less the time spent
+inside the use case's own load() and train().
 
     python -m tests.bench.bench_steps [--runs 3]
 """
 
 import argparse
-import os
+import json
 import statistics
 import subprocess
 import sys
@@ -18,55 +18,77 @@ from pathlib import Path
 
 from pipelines.runners import local
 from pipelines.runs.journal import Journal
-from tests.pipeline_cases import Lab
+from pipelines.runs.request import RunRequest
+from pipelines.runs.run import REQUEST_FILE, read_run
+from tests.pipeline_cases import MODEL_PY, STEPS, Lab
 
-LIBRARIES = "import kfp.dsl.executor_main, numpy, pydantic, yaml"
+TIMED = """
+
+def _timed(function):
+    def timed(*given):
+        import os, time
+
+        began = time.monotonic()
+        try:
+            return function(*given)
+        finally:
+            with open(os.environ["BENCH_OWN"], "a") as file:
+                file.write(f"{time.monotonic() - began}\\n")
+
+    return timed
+
+
+load, train = _timed(load), _timed(train)
+"""
+OWN = ("snapshot", "train")  # the steps that call it, in order
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=3)
     runs = parser.parse_args().runs
-    gaps: dict[str, list[float]] = {}
-    bare, executor = [], []
+    costs: dict[bool, list[dict[str, float]]] = {False: [], True: []}
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder) / "checkout")
+        lab.write_model(MODEL_PY + TIMED)
+        _run(lab, Path(folder) / "first", 0.5, is_fresh=False)  # makes MLflow's database and the first Bento's parts
         for number in range(runs):
-            bare.append(_seconds(["-c", "pass"]))
-            executor.append(_seconds(["-c", LIBRARIES]))
-            request = lab.request(params={"C": 1.0 + number})
-            run = local.run(lab.settings, request, lambda record: None)
-            if run.outcome not in ("released", "rejected"):
-                raise SystemExit(f"run {number} was {run.outcome}: {run.error}")
-            for step, gap in _gaps(Journal(lab.settings.runs / request.run_id)):
-                gaps.setdefault(step, []).append(gap)
-    print(f"\n{runs} runs of the real pipeline, medians in seconds\n")
-    print("| step | between the step before and its start |\n|---|---|")
-    for step, values in gaps.items():
-        print(f"| {step} | {statistics.median(values):.2f} |")
-    every = [gap for values in gaps.values() for gap in values]
-    print(f"| **all** | **{statistics.median(every):.2f}** (largest {max(every):.2f}) |")
-    floor = statistics.median(executor)
-    print(f"\nan empty interpreter {statistics.median(bare):.2f}, with KFP's executor and the libraries {floor:.2f};")
-    print(f"so ours is {statistics.median(every) - floor:.2f} a step")
+            for is_fresh in (False, True):
+                own = Path(folder) / f"own-{number}-{is_fresh}"
+                costs[is_fresh].append(_run(lab, own, 1.0 + number + is_fresh / 2, is_fresh))
+    print(f"\n{runs} runs each, medians in seconds beside the user's own work\n")
+    print("| step | forked | fresh interpreter |\n|---|---|---|")
+    for step in STEPS:
+        forked, fresh = (statistics.median(cost[step] for cost in costs[kind]) for kind in (False, True))
+        print(f"| {step} | {forked:.2f} | {fresh:.2f} |")
+    forked, fresh = (statistics.median(sum(cost.values()) for cost in costs[kind]) / len(STEPS) for kind in costs)
+    print(f"| **mean** | **{forked:.2f}** | **{fresh:.2f}** |")
 
 
-def _gaps(journal: Journal) -> list[tuple[str, float]]:
-    ended = None
-    found = []
-    for record in journal.records():
-        if record.event == "started" and ended is not None:
-            found.append((record.step, record.time - ended))
+def _run(lab: Lab, own: Path, c: float, is_fresh: bool) -> dict[str, float]:
+    request = lab.request(params={"C": c})
+    folder = lab.settings.runs / request.run_id
+    folder.mkdir(parents=True)
+    request.write(folder / REQUEST_FILE)
+    began = time.time()
+    command = [sys.executable, "-m", "pipelines.runners.worker", str(folder), *(["--fresh"] if is_fresh else [])]
+    environment = {**local.environment_of(lab.settings, request), "BENCH_OWN": str(own)}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if read_run(folder).outcome not in ("released", "rejected"):
+        raise SystemExit(f"{ran.stdout}{ran.stderr}\n{json.dumps(read_run(folder).model_dump(mode='json'), indent=2)}")
+    return _costs(folder, request, began, [float(line) for line in own.read_text().splitlines()])
+
+
+def _costs(folder: Path, request: RunRequest, began: float, own: list[float]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    before = began
+    for record in Journal(folder).records():
         if record.event == "finished":
-            ended = record.time
-    return found
-
-
-def _seconds(arguments: list[str]) -> float:
-    began = time.monotonic()
-    environment = {**os.environ, "_KFP_RUNTIME": "true"}
-    subprocess.run([sys.executable, *arguments], env=environment, check=False, capture_output=True)
-    return time.monotonic() - began
+            found[record.step] = record.time - before
+            before = record.time
+    for step, seconds in zip(OWN, own, strict=True):
+        found[step] -= seconds
+    return {step: found.get(step, 0.0) for step in STEPS}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The real pipeline on this machine: kfp.local, a process a step, killed at will."""
+"""The real pipeline on this machine: a process a step, killed at will."""
 
 import os
 import signal
@@ -15,9 +15,9 @@ from pipelines.runners import local
 from pipelines.runners.local import RunInProgress
 from pipelines.runs.index import list_runs
 from pipelines.runs.journal import Journal
-from pipelines.runs.run import REQUEST_FILE, STEPS, read_run
+from pipelines.runs.run import REQUEST_FILE, read_run
 from pipelines.runs.tracking import mlflow_client
-from tests.pipeline_cases import MODEL_PY, NAME, Lab, git
+from tests.pipeline_cases import MODEL_PY, NAME, STEPS, Lab, git
 
 pytestmark = pytest.mark.slow
 
@@ -35,10 +35,10 @@ def start(lab: Lab, request) -> subprocess.Popen:
     folder = lab.settings.runs / request.run_id
     folder.mkdir(parents=True, exist_ok=True)
     request.write(folder / REQUEST_FILE)
-    environment = local._environment(lab.settings, request)
+    environment = local.environment_of(lab.settings, request)
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "pipelines.runners.local", str(folder)],
+            [sys.executable, "-m", "pipelines.runners.worker", str(folder)],
             env=environment,
             stdout=log,
             stderr=log,
@@ -159,6 +159,6 @@ def test_an_error_of_the_runner_itself_is_told_with_its_log(lab, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "")
     request = lab.request()
     (lab.settings.runs).mkdir(parents=True)
-    monkeypatch.setattr(local, "_environment", lambda *_: {"PATH": "/nonexistent"})
+    monkeypatch.setattr(local, "environment_of", lambda *_: {"PATH": "/nonexistent"})
     with pytest.raises(MlopsError, match=r"log\.txt"):
         local.run(lab.settings, request, lambda record: None)

@@ -19,7 +19,6 @@ import pytest
 from pipelines.release.releases import open_releases
 from pipelines.runners import local, vertex
 from pipelines.runs.request import RunRequest
-from pipelines.runs.run import STEPS
 from pipelines.runs.shared_journal import SharedJournal
 from pipelines.vertex.api import VertexApi
 from pipelines.vertex.config import load_config
@@ -29,7 +28,7 @@ from tests.fake_secrets import secret_manager
 from tests.fake_vertex import FakeVertex
 from tests.image_cases import push_base
 from tests.kfp_backend import Backend, Processes, Task
-from tests.pipeline_cases import NAME, Lab
+from tests.pipeline_cases import NAME, STEPS, Lab
 from tests.stores import TOKEN, Stores, git_server, stores
 from tests.vertex_cases import CONFIG, PIPELINES, World
 

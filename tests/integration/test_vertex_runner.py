@@ -20,13 +20,12 @@ from pipelines.runners.local import RunCrashed, RunInProgress
 from pipelines.runs.journal import Journal, Record
 from pipelines.runs.remote import read_remote
 from pipelines.runs.request import RunRequest
-from pipelines.runs.run import STEPS
 from pipelines.runs.shared_journal import share
 from pipelines.runs.tracking import mlflow_client, publish
 from pipelines.settings import Settings
 from pipelines.vertex import errors
 from tests.fake_vertex import NUMBER, FakeVertex
-from tests.pipeline_cases import NAME, USECASE
+from tests.pipeline_cases import NAME, STEPS, USECASE
 from tests.vertex_cases import CONFIG, PIPELINES, REGISTRY, World
 
 pytestmark = pytest.mark.slow

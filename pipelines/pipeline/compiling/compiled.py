@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.definitions.definition import PipelineDefinition
+from pipelines.definitions.train_and_release import TRAIN_AND_RELEASE
 from pipelines.errors import MlopsError
 from pipelines.usecase import UseCase
 
@@ -30,8 +32,8 @@ class Compiled:
         return f"{self.name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
-def compile_pipeline(usecase: UseCase, image: str) -> Compiled:
-    """The pipeline of one use case, its steps in `image`. Raises CompilerMissing."""
+def compile_pipeline(usecase: UseCase, image: str, definition: PipelineDefinition = TRAIN_AND_RELEASE) -> Compiled:
+    """A pipeline for one use case, its steps in `image`. Raises CompilerMissing."""
     import yaml
 
     try:
@@ -46,7 +48,7 @@ def compile_pipeline(usecase: UseCase, image: str) -> Compiled:
         ) from error
 
     pipeline = pipeline_of(
-        usecase.name, usecase.purpose, image, prepare=lambda task: prepare(task, usecase), cached=False
+        definition, image, usecase.name, usecase.purpose, prepare=lambda task: prepare(task, usecase, definition)
     )
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "pipeline.yaml"
