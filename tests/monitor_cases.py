@@ -132,7 +132,7 @@ class Service:
     def __post_init__(self) -> None:
         env = {"MLOPS_MONITOR_TOKEN": TOKEN, "MLOPS_STORE": self.store or f"sqlite:///{self.folder / 'monitor.db'}"}
         self.settings = Settings.load(env, root=self.folder, home=self.folder)
-        self.monitor = Monitor(self.settings, self.options, self.told, runner=self.runs, judge=self.judge)
+        self.monitor = Monitor(self.settings, self.options, self.told, attempt=self.runs, judge=self.judge)
         self.client = AppClient(make_app(self.monitor))
 
     def __enter__(self) -> Service:

@@ -10,7 +10,10 @@ from pipelines.definitions.train_and_release import TRAIN_AND_RELEASE
 from pipelines.embedded.origin import code_version, ensure_origin
 from pipelines.pipeline import steps
 from pipelines.pipeline.context import stepping
+from pipelines.runners.local import LocalRunner
+from pipelines.runners.runner import OnRecord, run_to_end
 from pipelines.runs.request import RunRequest, new_run_id
+from pipelines.runs.run import Run
 from pipelines.settings import Settings
 from pipelines.training.train import CANDIDATE_FILE, Candidate
 
@@ -175,6 +178,11 @@ class Stepwise:
 
     def _step(self, name: str):
         return stepping(name, self.asked.model_dump(mode="json"))
+
+
+def run_here(lab: Lab, request: RunRequest, on_record: OnRecord = lambda _record: None) -> Run:
+    """The real pipeline on this machine, to its end."""
+    return run_to_end(LocalRunner(lab.settings), request, on_record)
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -14,8 +14,9 @@ from pipelines.cli.context import Context
 from pipelines.cli.following import await_rollout
 from pipelines.cli.json_output import json_option, print_document
 from pipelines.console import Timeline, make_console, outcome_line, table
+from pipelines.definitions.train_and_release import TRAIN_AND_RELEASE
 from pipelines.errors import MlopsError
-from pipelines.runs.request import RUNNERS, Runner
+from pipelines.runners.runner import RUNNERS
 from pipelines.settings import ENVIRONMENTS
 
 REJECTED = 3
@@ -49,7 +50,9 @@ REJECTED = 3
     show_envvar=True,
     help="Who schedules the steps: this machine, Kubeflow Pipelines with what Flux has delivered there, or Vertex AI.",
 )
-@click.option("--detach", is_flag=True, help="With --runner kubeflow: start the run and leave it there.")
+@click.option("--detach", is_flag=True, help="Start the run and leave it to Kubeflow or Vertex AI.")
+@click.option("--pipeline", default=TRAIN_AND_RELEASE.name, show_default=True, help="Another pipeline, of a package.")
+@click.option("--run-id", metavar="RUN", help="Made by the caller, for programs that must know it beforehand.")
 @click.pass_obj
 def run(  # noqa: PLR0913, PLR0917 - one parameter an option
     context: Context,
@@ -63,39 +66,39 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
     replace_champion: bool,
     force: bool,
     no_wait: bool,
-    runner: Runner,
+    runner: str,
     detach: bool,
+    pipeline: str,
+    run_id: str | None,
 ) -> None:
     """Run NAME's pipeline: train, judge and, if good enough, release.
 
     Exit status: 0 released or unchanged, 3 rejected by the gate, 1 failed.
     """
-    from pipelines.runners.launch import (
-        go_on,
-        prepare,
-        prepare_elsewhere,
-        require_startable,
-        resume_request,
-        start,
-        start_detached,
-    )
-    from pipelines.runs.request import RunRequest, new_run_id
+    from pipelines.runners import launch
+    from pipelines.runners.runner import open_runner
+    from pipelines.runs.request import RunRequest
 
     settings = context.settings
     if environment:
         settings = replace(settings, environment=environment)
-    if detach and runner != "kubeflow":
-        raise click.UsageError("--detach leaves a run to Kubeflow; add --runner kubeflow")
-    code = prepare(settings, name) if runner == "local" else prepare_elsewhere(settings, name)
+    scheduler = open_runner(runner, settings)
+    able = scheduler.capabilities
+    if detach and not able.detaches:
+        raise click.UsageError(
+            f"--detach: a run on {able.title} ends with the command that started it; add --runner kubeflow"
+        )
+    code = launch.prepare(settings, name, scheduler)
     timeline = Timeline(make_console())
     if resume:
         _refuse_other_options()
-        request = resume_request(settings, resume, name, code, runner)
+        request = launch.resume_request(settings, resume, name, code, scheduler)
     else:
         request = RunRequest(
             usecase=name,
-            run_id=new_run_id(name),
+            run_id=launch.usable_run_id(settings, name, run_id),
             environment=settings.environment,
+            pipeline=pipeline,
             code=code,
             as_of=as_of,
             params=_parse_params(params),
@@ -104,29 +107,29 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
             replace_champion=replace_champion,
             force=force,
         )
-    require_startable(settings, request, runner)
+    launch.require_startable(settings, request, scheduler)
     known = f" as of {request.as_of:%Y-%m-%d}" if request.as_of else ""
     timeline.say(f"run {request.run_id}{known}")
-    again = f"mlops run {name} --resume {request.run_id}" + ("" if runner == "local" else f" --runner {runner}")
+    again = f"mlops run {name} --resume {request.run_id}" + ("" if able.on_this_machine else f" --runner {runner}")
     if detach:
-        remote = start_detached(settings, request)
+        remote = launch.start_detached(settings, request, scheduler)
         timeline.say(f"started {remote.pipeline}; `{again}` follows it")
         timeline.console.print(f"  {remote.page}")
         return
     try:
-        finished = go_on(settings, request, timeline, runner) if resume else start(settings, request, timeline, runner)
+        finished = (launch.resume if resume else launch.start)(settings, request, timeline, scheduler)
     except KeyboardInterrupt:
-        goes_on = "follows it if it was left to run" if runner == "vertex" else "goes on after the last finished step"
+        goes_on = "goes on after the last finished step" if able.resumes else "follows it if it was left to run"
         timeline.say(f"stopped; `{again}` {goes_on}")
         raise
     timeline.say(outcome_line(finished))
-    if finished.outcome == "released" and not no_wait and runner == "local":
+    if finished.outcome == "released" and not no_wait and able.on_this_machine:
         await_rollout(settings, timeline, name, finished.request.environment, finished.commit or "")
     if finished.outcome == "failed":
         raise StepFailed(
-            finished.error or "", finished.failed_step or "", finished.folder, name, "" if runner == "vertex" else again
+            finished.error or "", finished.failed_step or "", finished.folder, name, again if able.resumes else ""
         )
-    if finished.outcome == "rejected":
+    if not finished.accepted:
         timeline.console.print(f"  why: `mlops show {request.run_id}`")
         sys.exit(REJECTED)
 
@@ -145,7 +148,7 @@ def _refuse_other_options() -> None:
 
 
 class StepFailed(MlopsError):
-    """A step of the run failed. `again`: the command that goes on with it; Vertex AI has none."""
+    """A step of the run failed. `again`: the command that goes on with it, where the runner can."""
 
     def __init__(self, error: str, step: str, folder: Path, name: str, again: str) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""The platform's monitor: where it listens, what it lets in with, and the process itself.
+"""The platform's monitor: its address, its token, and how it is started.
 
 <home>/monitor.url      where it listens, the same after every restart
 <home>/monitor.token    what model servers and labels come in with; made once, for this user's eyes only
@@ -80,5 +80,5 @@ def start_monitor(settings: Settings, supervisor: Supervisor) -> None:
         ),
         "PYTHONUNBUFFERED": "1",
     }
-    command = [sys.executable, "-m", "pipelines.cli", "monitor", "--fd", "0"]
+    command = [sys.executable, "-m", "pipelines.monitor", "--fd", "0"]
     supervisor.start(MONITOR, command, settings.home, environment, socket=MONITOR)

@@ -30,11 +30,11 @@ from pipelines.predictions.privacy import StoreRules, store_rules
 from pipelines.predictions.store.store import Store
 from pipelines.retention.clean import clean, is_due
 from pipelines.retention.rules import RetentionRules
+from pipelines.retraining.attempts import Attempts, last_local_run
 from pipelines.retraining.causes import act_on, act_on_new_data, act_on_schedule
 from pipelines.retraining.dispatcher import Dispatcher
-from pipelines.retraining.local_runner import LocalRunner, last_local_run
 from pipelines.retraining.queue import TriggerTable
-from pipelines.retraining.triggers import Runner, Trigger, TriggerRecord
+from pipelines.retraining.triggers import RunAttempt, Trigger, TriggerRecord
 from pipelines.settings import Settings
 from pipelines.usecase import UseCase
 from pipelines.usecase.model import Retrain
@@ -42,6 +42,8 @@ from pipelines.usecase.model import Retrain
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+# A process of its own: what trains is never imported by what watches.
+START_A_RUN = (sys.executable, "-m", "pipelines.runners.start")
 LOOK_SECONDS = {"git": 1.0, "cluster": 10.0}
 TICK_SECONDS = 0.5
 SCHEDULE_SECONDS = 20.0
@@ -63,7 +65,7 @@ class Monitor:
         options: Options,
         watching: Watching,
         *,
-        runner: Runner | None = None,
+        attempt: RunAttempt | None = None,
         judge: Evaluate = evaluate,
     ) -> None:
         from prometheus_client import CollectorRegistry
@@ -78,7 +80,7 @@ class Monitor:
         self.dispatcher = Dispatcher(
             self.triggers,
             self._rules_of_retraining,
-            runner or LocalRunner(settings, told_run=self.triggers.told_run),
+            attempt or Attempts(settings, START_A_RUN, self.triggers.told_run),
             last_run=partial(last_local_run, settings),
             at_once=options.runs_at_once,
         )

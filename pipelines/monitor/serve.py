@@ -12,6 +12,7 @@ from pipelines.monitor.monitor import Monitor
 from pipelines.monitor.options import Options
 from pipelines.settings import Settings
 
+HOST, PORT = "127.0.0.1", 8400
 LEAVE_SECONDS = 10
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from bento.backoff import Backoff
 from pipelines.errors import MlopsError
 from pipelines.retraining.queue import Clock, TriggerTable
-from pipelines.retraining.triggers import Runner, RunOutcome, Trigger, TriggerRecord, why_refused
+from pipelines.retraining.triggers import RunAttempt, RunOutcome, Trigger, TriggerRecord, why_refused
 from pipelines.usecase.model import Retrain
 
 BEAT_SECONDS = 10
@@ -40,7 +40,7 @@ class Dispatcher:
         self,
         table: TriggerTable,
         rules: Rules,
-        runner: Runner,
+        attempt: RunAttempt,
         *,
         clock: Clock = utc_now,
         last_run: LastRun = lambda _usecase: None,
@@ -48,7 +48,7 @@ class Dispatcher:
     ) -> None:
         self._table = table
         self._rules = rules
-        self._runner = runner
+        self._attempt = attempt
         self._clock = clock
         self._last_run = last_run
         self._at_once = at_once
@@ -126,7 +126,7 @@ class Dispatcher:
         ended = threading.Event()
         threading.Thread(target=self._beat, args=(record, ended), name=f"beat {record.id}", daemon=True).start()
         try:
-            outcome = self._runner(record)
+            outcome = self._attempt(record)
         except MlopsError as error:
             outcome = RunOutcome(outcome="failed", note=error.message)
         except Exception as error:  # noqa: BLE001 - a runner that breaks must not leave its trigger running for ever

@@ -79,7 +79,7 @@ class RunOutcome(Value):
 
 
 # Runs the pipeline to its end. Called again for the same attempt, it follows the run that the attempt began.
-Runner = Callable[[TriggerRecord], RunOutcome]
+RunAttempt = Callable[[TriggerRecord], RunOutcome]
 
 
 def why_refused(trigger: Trigger, retrain: "Retrain | None") -> str | None:

@@ -1,291 +1,183 @@
-"""Run the delivered pipeline on Kubeflow, follow it, and bring back what came of it.
+"""Runs on Kubeflow Pipelines, of the version of the pipeline that Flux has delivered there."""
 
-The steps run in pods and tell MLflow what they did; here their records are read into the run's own folder as if it had
-run on this machine, so verdict, model card, outcome and exit status are the same.
-"""
-
-import contextlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from pipelines.definitions.find import find_pipeline
+from pipelines.definitions.train_and_release import TRAIN_AND_RELEASE
+from pipelines.runners.follower import Follower, SeenRun, SeenStep, Status, open_folder
 from pipelines.runners.kubeflow_api import (
-    QUOTA,
     KubeflowAccess,
     KubeflowApi,
     KubeflowAway,
-    KubeflowError,
-    QuotaExceeded,
+    PipelineNotDelivered,
     VersionUnknown,
 )
-from pipelines.runners.local import OnRecord, RunInProgress
-from pipelines.runs.journal import Journal, Record
+from pipelines.runners.runner import Capabilities, Handle, OnRecord, RunInProgress
 from pipelines.runs.remote import Remote, read_remote
 from pipelines.runs.request import RunRequest
-from pipelines.runs.run import LOG_FILE, REMOTE_FILE, REQUEST_FILE, RUN, Run, RunNotFound, read_run
+from pipelines.runs.run import REQUEST_FILE, Run, RunNotFound
 from pipelines.runs.shared_journal import SharedJournal
-from pipelines.runs.tracking import PUBLISHED_FILE, Published, TrackingUnavailable
 from pipelines.settings import Settings
 
 POLL_SECONDS = 2.0
 DELIVERY_SECONDS = 30.0
 AWAY_SECONDS = 300.0
-DONE = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
-STATUS = {"SUCCEEDED": "FINISHED", "FAILED": "FAILED", "CANCELED": "KILLED", "SKIPPED": "KILLED"}
-
-Asks = Callable[[], bool]
-
-
-class RunFailed(KubeflowError):
-    """The run ended without a step having failed."""
-
-
-def run(
-    settings: Settings,
-    request: RunRequest,
-    on_record: OnRecord,
-    *,
-    version: str | None = None,
-    may_stop: Asks = lambda: True,
-    poll: float = POLL_SECONDS,
-) -> Run:
-    """Start a run of the delivered version and follow it to its end.
-
-    On Ctrl-C `may_stop` is asked whether to end it in Kubeflow too.
-    """
-    api = connect()
-    start(settings, request, version=version, api=api, poll=poll)
-    return follow(settings, request, on_record, may_stop=may_stop, poll=poll, api=api)
+ENDED: dict[str, Status] = {
+    "SUCCEEDED": "FINISHED",
+    "FAILED": "FAILED",
+    "CANCELED": "KILLED",
+    "SKIPPED": "KILLED",
+}
+NO_LOG = "no log: the pod is gone, or the server does not give it"
 
 
-def start(
-    settings: Settings,
-    request: RunRequest,
-    *,
-    version: str | None = None,
-    api: KubeflowApi | None = None,
-    poll: float = POLL_SECONDS,
-) -> Remote:
-    """Start a run and leave it to Kubeflow."""
-    api = api or connect()
-    delivered = _delivered(api, request.usecase, version, poll)
-    busy = api.active(request.usecase)
-    if busy:
-        raise RunInProgress(
-            f"a run of {request.usecase} is under way in Kubeflow: {busy[0]}",
-            hint=f"`mlops run {request.usecase} --runner kubeflow --resume {busy[0]}` follows it",
-        )
-    begun = api.start(delivered, request)
-    remote = Remote(
-        runner="kubeflow",
-        id=begun.run_id,
-        pipeline=delivered.name,
-        page=f"{api.access.url}/#/runs/details/{begun.run_id}",
-    )
-    _open(settings.runs / request.run_id, request, remote)
-    return remote
+class KubeflowRunner:
+    """Runs on Kubeflow Pipelines."""
 
-
-def connect() -> KubeflowApi:
-    """The API server that the environment names."""
-    return KubeflowApi(KubeflowAccess.load())
-
-
-def known_request(settings: Settings, run_id: str, api: KubeflowApi | None = None) -> RunRequest:
-    """What was asked of a run, also of one that another machine has started."""
-    folder = settings.runs / run_id
-    if (folder / REQUEST_FILE).is_file() and read_remote(folder):
-        return RunRequest.read(folder / REQUEST_FILE)
-    found = (api or connect()).find(run_id)
-    asked = ((found.runtime_config and found.runtime_config.parameters) or {}).get("request")
-    if not asked:
-        raise RunNotFound(f"{run_id} is a run in Kubeflow, but none of ours: it has no request")
-    request = RunRequest.from_values(asked)
-    _open(folder, request, Remote(runner="kubeflow", id=found.run_id, pipeline=request.usecase))
-    return request
-
-
-def resume(
-    settings: Settings,
-    request: RunRequest,
-    on_record: OnRecord,
-    *,
-    may_stop: Asks = lambda: True,
-    poll: float = POLL_SECONDS,
-    api: KubeflowApi | None = None,
-) -> Run:
-    """Follow a run that is under way; go on with a failed one after its last finished step."""
-    api = api or connect()
-    remote = read_remote(settings.runs / request.run_id)
-    assert remote is not None  # noqa: S101 - known_request has made it
-    if api.run(remote.id).state in ("FAILED", "CANCELED"):
-        api.retry(remote.id)
-        _until(lambda: api.run(remote.id).state not in ("FAILED", "CANCELED"), DELIVERY_SECONDS, poll)
-    return follow(settings, request, on_record, may_stop=may_stop, poll=poll, api=api)
-
-
-def follow(
-    settings: Settings,
-    request: RunRequest,
-    on_record: OnRecord,
-    *,
-    may_stop: Asks = lambda: True,
-    poll: float = POLL_SECONDS,
-    api: KubeflowApi | None = None,
-) -> Run:
-    """Tell each step as it ends, until the run does."""
-    folder = settings.runs / request.run_id
-    follower = _Follower(settings, request, folder, api or connect(), on_record)
-    try:
-        ended = follower.until_end(poll)
-    except KeyboardInterrupt:
-        if may_stop():
-            follower.stop()
-        raise
-    return follower.close(ended)
-
-
-class _Follower:
-    """Brings what the steps tell into the run's folder."""
+    name = "kubeflow"
+    capabilities = Capabilities(title="Kubeflow", on_this_machine=False, detaches=True, resumes=True)
 
     def __init__(
-        self, settings: Settings, request: RunRequest, folder: Path, api: KubeflowApi, on_record: OnRecord
+        self,
+        settings: Settings,
+        *,
+        api: KubeflowApi | None = None,
+        version: str | None = None,
+        poll: float | None = None,
     ) -> None:
-        remote = read_remote(folder)
-        assert remote is not None  # noqa: S101 - whoever follows has started or found the run
-        self.api, self.remote, self.request, self.folder = api, remote, request, folder
-        self.journal = Journal(folder)
-        self.shared = SharedJournal(settings.tracking_uri, request.usecase, request.run_id)
-        self.on_record = on_record
-        records = self.journal.records()
-        # One that says nothing is only what Kubeflow knew; the step's own word may be had by now.
-        self.told = {record.step for record in records if record.event == "finished" and record.summary}
-        self.begun = {record.step for record in records if record.event == "started"}
-        self.journal.append(Record(step=RUN, event="started", time=time.time()))
+        """`version`: of the delivered pipeline; left out, the one that Git asks for."""
+        self.settings = settings
+        self.version = version
+        self.poll = POLL_SECONDS if poll is None else poll
+        self._api = api
 
-    def until_end(self, poll: float) -> Any:
-        last_heard = time.monotonic()
+    @property
+    def api(self) -> KubeflowApi:
+        """The API server that the environment names. Raises KubeflowNotSet."""
+        if self._api is None:
+            self._api = KubeflowApi(KubeflowAccess.load())
+        return self._api
+
+    def check(self, request: RunRequest) -> None:
+        """Raises PipelineNotDelivered for another pipeline than the one that is delivered for each use case."""
+        if request.pipeline != TRAIN_AND_RELEASE.name:
+            raise PipelineNotDelivered(
+                f"Flux delivers {TRAIN_AND_RELEASE.name} for each use case, and not {request.pipeline}",
+                hint="run it on this machine: `--runner local`",
+            )
+
+    def find(self, run_id: str) -> RunRequest:
+        """Raises RunNotFound, and RunUnknown where Kubeflow has no such run."""
+        folder = self.settings.runs / run_id
+        if (folder / REQUEST_FILE).is_file() and read_remote(folder):
+            return RunRequest.read(folder / REQUEST_FILE)
+        found = self.api.find(run_id)
+        asked = ((found.runtime_config and found.runtime_config.parameters) or {}).get("request")
+        if not asked:
+            raise RunNotFound(f"{run_id} is a run in Kubeflow, but none of ours: it has no request")
+        request = RunRequest.from_values(asked)
+        self._open(request, found.run_id, request.usecase)
+        return request
+
+    def start(self, request: RunRequest) -> Handle:
+        """Start a run and leave it to Kubeflow. Raises RunInProgress."""
+        self.check(request)
+        delivered = self._delivered(request.usecase)
+        busy = self.api.active(request.usecase)
+        if busy:
+            raise RunInProgress(
+                f"a run of {request.usecase} is under way in Kubeflow: {busy[0]}",
+                hint=f"`mlops run {request.usecase} --runner kubeflow --resume {busy[0]}` follows it",
+            )
+        begun = self.api.start(delivered, request)
+        return self._open(request, begun.run_id, delivered.name)
+
+    def resume(self, request: RunRequest) -> Handle:
+        """Find a run that is under way; a failed one goes on after its last finished step."""
+        folder = self.settings.runs / request.run_id
+        remote = read_remote(folder)
+        if remote is None:
+            self.find(request.run_id)
+            remote = read_remote(folder)
+        assert remote is not None  # noqa: S101 - find has made it
+        if self.api.run(remote.id).state in ("FAILED", "CANCELED"):
+            self.api.retry(remote.id)
+            end = time.monotonic() + DELIVERY_SECONDS
+            while self.api.run(remote.id).state in ("FAILED", "CANCELED") and time.monotonic() < end:
+                time.sleep(self.poll)
+        return Handle(request, folder, remote)
+
+    def follow(self, handle: Handle, on_record: OnRecord) -> Run:
+        """Raises TrackingUnavailable, and KubeflowAway where the server is away for minutes."""
+        return self._follower(handle, on_record).follow()
+
+    def stop(self, handle: Handle) -> None:
+        self._follower(handle, lambda _record: None).stop()
+
+    def _follower(self, handle: Handle, on_record: OnRecord) -> Follower:
+        assert handle.remote  # noqa: S101 - every handle of this runner has one
+        shared = SharedJournal(self.settings.tracking_uri, handle.request.usecase, handle.request.run_id)
+        return Follower(handle, _Kubeflow(self.api, handle.remote.id), shared, on_record, self.poll)
+
+    def _open(self, request: RunRequest, run: str, pipeline: str) -> Handle:
+        remote = Remote(runner=self.name, id=run, pipeline=pipeline, page=f"{self.api.access.url}/#/runs/details/{run}")
+        handle = Handle(request, self.settings.runs / request.run_id, remote)
+        open_folder(handle)
+        return handle
+
+    def _delivered(self, usecase: str) -> Any:
+        """Flux applies the pipeline's name a moment before its version."""
+        end = time.monotonic() + (0.0 if self.version else DELIVERY_SECONDS)
         while True:
             try:
-                run = self.api.run(self.remote.id)
-                last_heard = time.monotonic()
-            except KubeflowAway:
-                # A run goes on without us; a server that restarts is no reason to give up on it.
-                if time.monotonic() - last_heard > AWAY_SECONDS:
+                return self.api.version(usecase, self.version)
+            except VersionUnknown:
+                if time.monotonic() >= end:
                     raise
-                time.sleep(poll)
-                continue
-            self._look(run)
-            if run.state in DONE:
-                return run
-            time.sleep(poll)
-
-    def stop(self) -> None:
-        self.api.terminate(self.remote.id)
-        with contextlib.suppress(TrackingUnavailable):
-            self.shared.close("KILLED")
-        self._end("KILLED")
-
-    def close(self, ended: Any) -> Run:
-        status = STATUS[ended.state]
-        try:
-            self.shared.fetch_folder("evaluation", self.folder / "evaluation")
-            self.shared.close(status)
-            if self.shared.mlflow_run:
-                count = len(self.journal.records()) + 1
-                Published(mlflow_run=self.shared.mlflow_run, records=count).write(self.folder / PUBLISHED_FILE)
-        except TrackingUnavailable as error:
-            self._note(f"warning: {error.message}")
-        self._end(status)
-        result = read_run(self.folder)
-        if ended.state == "SUCCEEDED" and "gate" not in result.results:
-            raise TrackingUnavailable(
-                f"{self.request.run_id} has ended well in Kubeflow, but MLflow does not say what it came to",
-                hint=f"`mlops run {self.request.usecase} --runner kubeflow --resume {self.request.run_id}` asks again",
-            )
-        if ended.state == "FAILED" and result.outcome not in ("failed", "rejected"):
-            raise self._unexplained(ended)
-        return result
-
-    def _look(self, run: Any) -> None:
-        details = {detail.display_name: detail for detail in _details(run)}
-        for step in find_pipeline(self.request.pipeline).step_names:
-            detail = details.get(step)
-            if detail is None or step in self.told:
-                continue
-            if detail.state == "RUNNING" and step not in self.begun:
-                self.begun.add(step)
-                self.journal.append(Record(step=step, event="started", time=_seconds(detail.start_time)))
-            elif detail.state in ("SUCCEEDED", "FAILED"):
-                self._tell(step, detail, run)
-
-    def _tell(self, step: str, detail: Any, run: Any) -> None:
-        self.told.add(step)
-        self._bring_log(step, detail, run)
-        for record in self._records(step, detail):
-            if record.event != "started" or step not in self.begun:
-                self.journal.append(record)
-                self.on_record(record)
-
-    def _records(self, step: str, detail: Any) -> list[Record]:
-        """What the step said itself; where it could not, what Kubeflow knows of it."""
-        wanted = "finished" if detail.state == "SUCCEEDED" else "failed"
-        try:
-            said = self.shared.records_of(step)
-        except TrackingUnavailable as error:
-            self._note(f"warning: {error.message}")
-            said = []
-        if any(record.event == wanted for record in said):
-            return said
-        seconds = max(0.0, _seconds(detail.end_time) - _seconds(detail.start_time))
-        why = "" if wanted == "finished" else _why(detail) or "its container ended without a word; the log may say more"
-        return [Record(step=step, event=wanted, time=_seconds(detail.end_time), seconds=seconds, summary=why)]
-
-    def _bring_log(self, step: str, detail: Any, run: Any) -> None:
-        pods = [pod for pod in _pods(detail, run) if pod]
-        text = next((text for text in (self.api.log(self.remote.id, pod) for pod in pods) if text), "")
-        with (self.folder / LOG_FILE).open("a", encoding="utf-8") as log:
-            log.write(f"=== {step}\n{text or 'no log: the pod is gone, or the server does not give it'}\n")
-
-    def _end(self, status: str) -> None:
-        outcome = read_run(self.folder).outcome
-        tags = {"status": status, "outcome": outcome}
-        self.journal.append(Record(step=RUN, event="run", time=time.time(), tags=tags))
-
-    def _note(self, text: str) -> None:
-        with (self.folder / LOG_FILE).open("a", encoding="utf-8") as log:
-            log.write(f"{text}\n")
-
-    def _unexplained(self, ended: Any) -> KubeflowError:
-        said = (ended.error and ended.error.message) or ""
-        reasons = [said, *(_why(detail) for detail in _details(ended))]
-        why = next((reason for reason in reasons if reason), "no step says why")
-        if QUOTA.search(why):
-            return QuotaExceeded(
-                f"{self.request.run_id}: {why}", hint="ask for less in usecase.yaml's pipeline, or wait"
-            )
-        return RunFailed(f"{self.request.run_id} failed in Kubeflow: {why}", hint=f"see {self.remote.page}")
+                time.sleep(min(self.poll, 1.0))
 
 
-def _delivered(api: KubeflowApi, usecase: str, version: str | None, poll: float) -> Any:
-    """Flux applies the pipeline's name a moment before its version."""
-    end = time.monotonic() + (0.0 if version else DELIVERY_SECONDS)
-    while True:
-        try:
-            return api.version(usecase, version)
-        except VersionUnknown:
-            if time.monotonic() >= end:
-                raise
-            time.sleep(min(poll, 1.0))
+class _Kubeflow:
+    """One run there, as a follower looks at it."""
+
+    title = "Kubeflow"
+    away = KubeflowAway
+    stop_seconds = 0.0
+    sleep: Callable[[float], None] = staticmethod(time.sleep)
+
+    def __init__(self, api: KubeflowApi, run: str) -> None:
+        self.api, self.run = api, run
+        self.patience = AWAY_SECONDS
+        self._details: dict[str, Any] = {}
+        self._found: Any = None
+
+    def look(self) -> SeenRun:
+        self._found = self.api.run(self.run)
+        self._details = {detail.display_name: detail for detail in _details(self._found)}
+        steps = tuple(step for detail in self._details.values() if (step := _step(detail)))
+        return SeenRun(steps, ENDED.get(self._found.state), _why_of_run(self._found))
+
+    def text_of(self, step: SeenStep) -> str:
+        pods = [pod for pod in _pods(self._details[step.name], self._found) if pod]
+        return next((text for text in (self.api.log(self.run, pod) for pod in pods) if text), NO_LOG)
+
+    def cancel(self) -> None:
+        self.api.terminate(self.run)
 
 
-def _open(folder: Path, request: RunRequest, remote: Remote) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    request.write(folder / REQUEST_FILE)
-    remote.write(folder / REMOTE_FILE)
+def _step(detail: Any) -> SeenStep | None:
+    states = {"RUNNING": "running", "SUCCEEDED": "finished", "FAILED": "failed"}
+    if detail.state not in states:
+        return None
+    started, ended = _seconds(detail.start_time), _seconds(detail.end_time)
+    return SeenStep(detail.display_name, states[detail.state], started, ended, _why(detail))  # type: ignore[arg-type]
+
+
+def _why_of_run(run: Any) -> str:
+    said = (run.error and run.error.message) or ""
+    return next((reason for reason in [said, *(_why(detail) for detail in _details(run))] if reason), "")
 
 
 def _details(run: Any) -> list[Any]:
@@ -307,9 +199,3 @@ def _seconds(moment: datetime | None) -> float:
     if moment is None:
         return time.time()
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _until(look: Callable[[], bool], seconds: float, poll: float) -> None:
-    end = time.monotonic() + seconds
-    while not look() and time.monotonic() < end:
-        time.sleep(poll)

@@ -1,17 +1,18 @@
-"""The acts of the command line on this machine: start a run, take a release back, promote one.
+"""What `mlops run` does with any runner: prepare, start or resume, show the steps. The demo does the same."""
 
-Each is a few calls into the rooms that know how; the demo and, later, the monitor's triggers use the same ones.
-"""
-
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.console import Timeline
+from pipelines.definitions.find import find_pipeline
 from pipelines.errors import MlopsError
+from pipelines.runners.runner import Runner, open_runner, run_to_end
+from pipelines.runs.index import RUN_ID
 from pipelines.runs.journal import Record
 from pipelines.runs.remote import read_remote
-from pipelines.runs.request import Runner, RunRequest
-from pipelines.runs.run import Run, read_run
+from pipelines.runs.request import RunRequest, new_run_id
+from pipelines.runs.run import REQUEST_FILE, Run, read_run
 from pipelines.settings import Settings
 from pipelines.usecase import load_usecase
 
@@ -31,12 +32,19 @@ class NotResumable(MlopsError):
     """This run cannot be gone on with here and now."""
 
 
+class RunIdUnusable(MlopsError):
+    """A run was to have an id that another one has, or that is none."""
+
+
 class UnknownParam(MlopsError):
     """--param names a key that the use case's training.params does not have."""
 
 
-def prepare(settings: Settings, name: str) -> str:
-    """Refuse what cannot work before anything starts, bring the origin up to the checkout; gives the code's version."""
+def prepare(settings: Settings, name: str, runner: Runner | None = None) -> str:
+    """Refuse what cannot work before anything starts, bring the origin up to the checkout; gives the code's version.
+
+    A run on another machine needs no checkout: its image says which code it is.
+    """
     from pipelines.embedded.origin import code_version, ensure_origin
     from pipelines.packaging.oci.reference import require_image_names
     from pipelines.release.releases import open_releases
@@ -44,6 +52,8 @@ def prepare(settings: Settings, name: str) -> str:
     require_image_names(settings.images, settings.base_image)
     load_usecase(settings.root, name, settings.environment)
     _require_writable(settings.home)
+    if runner and not runner.capabilities.on_this_machine:
+        return settings.code or "unknown"
     if settings.remote == str(settings.home / "origin.git"):
         ensure_origin(Path(settings.remote), settings.root, settings.branch)
     else:
@@ -51,69 +61,57 @@ def prepare(settings: Settings, name: str) -> str:
     return code_version(settings.root)
 
 
-def prepare_elsewhere(settings: Settings, name: str) -> str:
-    """Like `prepare` for a run on another machine, whose image says which code it is; this one needs no checkout."""
-    from pipelines.packaging.oci.reference import require_image_names
-
-    require_image_names(settings.images, settings.base_image)
-    load_usecase(settings.root, name, settings.environment)
-    _require_writable(settings.home)
-    return settings.code or "unknown"
+def start(settings: Settings, request: RunRequest, timeline: Timeline, runner: Runner | None = None) -> Run:
+    """Run a pipeline and show its steps; at the end the result is the same, whoever schedules them."""
+    return _run(settings, request, timeline, runner or open_runner("local", settings), resume=False)
 
 
-def start(settings: Settings, request: RunRequest, timeline: Timeline, runner: Runner = "local") -> Run:
-    """Run the pipeline and show its steps; at the end the result is the same, whoever schedules them."""
+def resume(settings: Settings, request: RunRequest, timeline: Timeline, runner: Runner) -> Run:
+    """Follow a run that is under way elsewhere; one that was interrupted or has failed goes on."""
+    return _run(settings, request, timeline, runner, resume=True)
+
+
+def start_detached(settings: Settings, request: RunRequest, runner: Runner) -> "Remote":
+    """Start a pipeline and leave it to a runner that detaches."""
+    require_startable(settings, request, runner)
+    handle = runner.start(request)
+    assert handle.remote  # noqa: S101 - what goes on elsewhere has a place there
+    return handle.remote
+
+
+def _run(settings: Settings, request: RunRequest, timeline: Timeline, runner: Runner, *, resume: bool) -> Run:
     require_startable(settings, request, runner)
 
     def tell(record: Record) -> None:
         timeline.record(request.usecase, record)
 
-    if runner == "kubeflow":
-        from pipelines.runners import kubeflow
+    def may_stop() -> bool:
+        return _stop_there_too(runner.capabilities.title)
 
-        return kubeflow.run(settings, request, tell, may_stop=_stop_there_too)
-    if runner == "vertex":
-        from pipelines.runners import vertex
-
-        return vertex.run(settings, request, tell)
-    from pipelines.runners import local
-
-    return local.run(settings, request, tell)
-
-
-def start_detached(settings: Settings, request: RunRequest) -> "Remote":
-    """Start the pipeline in Kubeflow and leave it there."""
-    from pipelines.runners import kubeflow
-
-    require_startable(settings, request, "kubeflow")
-    return kubeflow.start(settings, request)
+    try:
+        return run_to_end(runner, request, tell, resume=resume, may_stop=may_stop)
+    except MlopsError:
+        remote = read_remote(settings.runs / request.run_id) if runner.capabilities.detaches else None
+        if remote:
+            again = f"mlops run {request.usecase} --resume {request.run_id} --runner {runner.name}"
+            print(f"the run may go on: {remote.page}\n`{again}` follows it again", file=sys.stderr)
+        raise
 
 
-def go_on(settings: Settings, request: RunRequest, timeline: Timeline, runner: Runner = "local") -> Run:
-    """Follow a run that is under way elsewhere; one that was interrupted or has failed is gone on with."""
-    if runner != "kubeflow":
-        return start(settings, request, timeline, runner)
-    from pipelines.runners import kubeflow
-
-    return kubeflow.resume(
-        settings, request, lambda record: timeline.record(request.usecase, record), may_stop=_stop_there_too
-    )
-
-
-def _stop_there_too() -> bool:
+def _stop_there_too(title: str) -> bool:
     """On Ctrl-C a person is asked; a program that interrupts means it."""
     from pipelines.console import is_interactive
 
     if not is_interactive():
         return True
-    return input("\nstop the run in Kubeflow too? [y/N] ").strip().lower() in ("y", "yes")
+    return input(f"\nstop the run in {title} too? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def require_startable(settings: Settings, request: RunRequest, runner: Runner = "local") -> None:
+def require_startable(settings: Settings, request: RunRequest, runner: Runner) -> None:
     """Refuse a request that this use case cannot fulfil, and a second run beside one that is under way."""
     from pipelines.data.sources.load import honours_as_of
-    from pipelines.runners.local import require_free
 
+    find_pipeline(request.pipeline)
     usecase = load_usecase(settings.root, request.usecase, request.environment)
     if request.as_of and not honours_as_of(usecase.data, settings.root / "apps" / usecase.name):
         raise AsOfWithoutTime(
@@ -127,16 +125,26 @@ def require_startable(settings: Settings, request: RunRequest, runner: Runner = 
             f"{strangers[0]!r} is no training parameter of {request.usecase}; it has: {', '.join(known) or 'none'}",
             hint=f"they stand under training.params in apps/{request.usecase}/usecase.yaml",
         )
-    if runner == "local":
-        require_free(settings, request.usecase)
+    runner.check(request)
 
 
-def resume_request(settings: Settings, run_id: str, usecase: str, code: str, runner: Runner = "local") -> RunRequest:
+def usable_run_id(settings: Settings, usecase: str, wanted: str | None) -> str:
+    """The id that the caller has made for a run, or a new one. Raises RunIdUnusable."""
+    if wanted is None:
+        return new_run_id(usecase)
+    known = RUN_ID.fullmatch(wanted)
+    if not known or known["usecase"] != usecase:
+        raise RunIdUnusable(
+            f"{wanted!r} is no id for a run of {usecase}", hint=f"an id looks like this: {new_run_id(usecase)}"
+        )
+    if (settings.runs / wanted / REQUEST_FILE).exists():
+        raise RunIdUnusable(f"there is a run {wanted}", hint=f"`mlops run {usecase} --resume {wanted}` goes on with it")
+    return wanted
+
+
+def resume_request(settings: Settings, run_id: str, usecase: str, code: str, runner: Runner) -> RunRequest:
     """The request of an earlier run, to go on with it; refused where its record would no longer be true."""
-    if runner == "kubeflow":
-        from pipelines.runners.kubeflow import known_request
-
-        known_request(settings, run_id)
+    runner.find(run_id)
     run = read_run(settings.runs / run_id)
     request = run.request
     again = f"start a new run: `mlops run {usecase}`"
@@ -145,19 +153,19 @@ def resume_request(settings: Settings, run_id: str, usecase: str, code: str, run
             f"{run_id} is a run of {request.usecase}, not of {usecase}",
             hint=f"`mlops run {request.usecase} --resume {run_id}`",
         )
-    if run.outcome in ("released", "unchanged"):
+    if run.accepted:
         raise NotResumable(f"{run_id} is finished ({run.outcome}); there is nothing to resume", hint=again)
-    if run.outcome == "rejected":
+    if run.outcome in find_pipeline(request.pipeline).outcomes:
         raise NotResumable(
-            f"{run_id} was judged and rejected; resumed, it would come to the same verdict",
+            f"{run_id} was judged and {run.outcome}; resumed, it would come to the same verdict",
             hint=f"`mlops show {run_id}` says why; change what it takes, then {again}",
         )
     elsewhere = read_remote(settings.runs / run_id)
-    if elsewhere and elsewhere.runner != runner:
+    if elsewhere and elsewhere.runner != runner.name:
         raise NotResumable(
             f"{run_id} is not of this machine: {elsewhere.runner} runs it", hint=f"add `--runner {elsewhere.runner}`"
         )
-    if runner == "local" and request.code != code:
+    if runner.capabilities.on_this_machine and request.code != code:
         raise NotResumable(
             f"the code has changed since {run_id} began: it was {request.code}, now it is {code}",
             hint=f"a release must name the code it came from; {again}",

@@ -1,7 +1,6 @@
 """What is kept here of a run that another machine schedules."""
 
 from pathlib import Path
-from typing import Literal
 
 from pipelines.documents import Document
 from pipelines.runs.run import REMOTE_FILE
@@ -12,7 +11,7 @@ class Remote(Document):
 
     KIND = "remote-run"
 
-    runner: Literal["kubeflow", "vertex"]
+    runner: str
     id: str
     pipeline: str
     page: str = ""

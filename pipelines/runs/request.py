@@ -2,15 +2,12 @@
 
 import secrets
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any
 
 from pydantic import field_validator
 
 from pipelines.definitions.train_and_release import TRAIN_AND_RELEASE
 from pipelines.documents import Document
-
-Runner = Literal["local", "kubeflow", "vertex"]
-RUNNERS: tuple[Runner, ...] = get_args(Runner)
 
 
 class RunRequest(Document):

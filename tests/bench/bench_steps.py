@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipelines.runners import local
+from pipelines.runners.local import LocalRunner
 from pipelines.runs.journal import Journal
 from pipelines.runs.request import RunRequest
 from pipelines.runs.run import REQUEST_FILE, read_run
@@ -72,7 +72,7 @@ def _run(lab: Lab, own: Path, c: float, is_fresh: bool) -> dict[str, float]:
     request.write(folder / REQUEST_FILE)
     began = time.time()
     command = [sys.executable, "-m", "pipelines.runners.worker", str(folder), *(["--fresh"] if is_fresh else [])]
-    environment = {**local.environment_of(lab.settings, request), "BENCH_OWN": str(own)}
+    environment = {**LocalRunner(lab.settings).environment_of(request), "BENCH_OWN": str(own)}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if read_run(folder).outcome not in ("released", "rejected"):
         raise SystemExit(f"{ran.stdout}{ran.stderr}\n{json.dumps(read_run(folder).model_dump(mode='json'), indent=2)}")

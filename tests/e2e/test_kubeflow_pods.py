@@ -21,7 +21,8 @@ from pipelines.evaluation.gate import Verdict
 from pipelines.packaging.bentos import fetch_bento
 from pipelines.pipeline.compiling.objects import NAMESPACE
 from pipelines.release.releases import open_releases
-from pipelines.runners import local
+from pipelines.runners.local import LocalRunner
+from pipelines.runners.runner import run_to_end
 from pipelines.runs.request import RunRequest, new_run_id
 from pipelines.runs.shared_journal import SharedJournal
 from pipelines.settings import Settings
@@ -155,13 +156,13 @@ def test_a_run_on_this_machine_answers_the_same(world, shared, ran, tmp_path):
     settings = Settings.load({}, root=root, home=tmp_path / "home")
     ensure_origin(Path(settings.remote), root, settings.branch)
     asked = RunRequest(usecase=WINES, run_id=new_run_id(WINES), environment=ENVIRONMENT, code="c0de" * 10)
-    here = local.run(settings, asked, lambda _record: None)
+    here = run_to_end(LocalRunner(settings), asked, lambda _record: None)
 
     assert here.outcome == "released", here.error
     journal = SharedJournal(shared.tracking_uri, WINES, ran["run_id"])
     for step, kind in (("evaluate", Evaluation), ("gate", Verdict)):
         told = next(record for record in journal.records_of(step) if record.event == "finished")
-        assert kind.model_validate(told.result) == kind.model_validate(here.results[step])
+        assert kind.from_values(told.result) == kind.from_values(here.results[step])
     own = open_releases(settings).current(WINES, ENVIRONMENT)
     there = open_releases(world.settings).current(WINES, ENVIRONMENT)
     assert (there.bento, there.model, there.data, there.metrics) == (own.bento, own.model, own.data, own.metrics)

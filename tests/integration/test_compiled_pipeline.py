@@ -6,10 +6,9 @@ import yaml
 from pipelines.evaluation.evaluate import Evaluation
 from pipelines.evaluation.gate import Verdict
 from pipelines.release.releases import open_releases
-from pipelines.runners import local
 from pipelines.runs.tracking import mlflow_client
 from tests.kubeflow_cases import STEPS, apart
-from tests.pipeline_cases import NAME, Lab
+from tests.pipeline_cases import NAME, Lab, run_here
 from tests.stores import stores
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -27,7 +26,7 @@ def shared(tmp_path_factory):
 def embedded(tmp_path_factory):
     """A run on this machine as users have it: its steps, and what it released."""
     lab = Lab(tmp_path_factory.mktemp("embedded") / "checkout")
-    run = local.run(lab.settings, lab.request(seed=SEED), lambda _record: None)
+    run = run_here(lab, lab.request(seed=SEED))
     assert run.outcome == "released", run.error
     return run, open_releases(lab.settings).current(NAME, "staging")
 
@@ -44,7 +43,7 @@ def assert_same_answer(cluster, asked, embedded):
     journal = cluster.journal(asked)
     for step, kind in (("evaluate", Evaluation), ("gate", Verdict)):
         told = next(record for record in journal.records_of(step) if record.event == "finished")
-        assert kind.model_validate(told.result) == kind.model_validate(here.results[step])
+        assert kind.from_values(told.result) == kind.from_values(here.results[step])
     there = open_releases(cluster.lab.settings).current(NAME, "staging")
     assert (there.data, there.metrics) == (own.data, own.metrics)
     assert there.bento.split(":")[0] == own.bento.split(":")[0] == NAME

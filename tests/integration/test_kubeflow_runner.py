@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from pipelines.cli import main
 from pipelines.pipeline.compiling.objects import pipeline, pipeline_version
-from pipelines.runners import kubeflow
+from pipelines.runners.kubeflow import KubeflowRunner
 from pipelines.runners.kubeflow_api import (
     KubeflowAccess,
     KubeflowApi,
@@ -21,7 +21,7 @@ from pipelines.runners.kubeflow_api import (
     RunUnknown,
     VersionUnknown,
 )
-from pipelines.runners.local import RunInProgress
+from pipelines.runners.runner import RunInProgress, run_to_end
 from pipelines.runs.journal import Journal, Record
 from pipelines.runs.run import read_run
 from pipelines.runs.shared_journal import share
@@ -51,9 +51,16 @@ class World:
         return self
 
     def run(self, **asked):
-        options = {key: asked.pop(key) for key in ("may_stop", "version") if key in asked}
+        may_stop = asked.pop("may_stop", lambda: True)
         self.asked = self.lab.request(**asked)
-        return kubeflow.run(self.settings, self.asked, self.heard.append, poll=POLL, **options)
+        return run_to_end(self.runner(), self.asked, self.heard.append, may_stop=may_stop)
+
+    def runner(self, settings=None):
+        return KubeflowRunner(settings or self.settings, poll=POLL)
+
+    def resume(self, run_id, settings=None):
+        runner = self.runner(settings)
+        return run_to_end(runner, runner.find(run_id), self.heard.append, resume=True)
 
     def tell(self, run, step, event="finished", **said):
         """What a step's own container would put into MLflow."""
@@ -134,8 +141,7 @@ def test_a_failed_step_is_told_in_its_own_words_and_gone_on_with(world):
     assert tracked.info.status == "FAILED"
 
     world.script = world.released
-    asked = kubeflow.known_request(world.settings, done.request.run_id)
-    again = kubeflow.resume(world.settings, asked, world.heard.append, poll=POLL)
+    again = world.resume(done.request.run_id)
     assert again.outcome == "released"
     assert [run.retried for run in world.fake.runs.values()] == [1]
 
@@ -158,15 +164,15 @@ def test_without_the_steps_own_words_nothing_is_claimed_and_they_can_be_asked_fo
         world.run()
     (begun,) = world.fake.runs.values()
     world.released(begun)
-    asked = kubeflow.known_request(world.settings, world.asked.run_id)
-    assert kubeflow.resume(world.settings, asked, world.heard.append, poll=POLL).outcome == "released"
+    assert world.resume(world.asked.run_id).outcome == "released"
 
 
 def test_a_run_that_never_got_a_pod_says_why(world):
     world.script = lambda run: run.finish("FAILED", error='pods "x" is forbidden: exceeded quota: compute')
     world.deliver()
-    with pytest.raises(QuotaExceeded, match="exceeded quota: compute"):
-        world.run()
+    done = world.run()
+    assert (done.outcome, done.failed_step) == ("failed", "snapshot")
+    assert "exceeded quota: compute" in done.error
 
 
 @pytest.mark.parametrize("stops", [True, False])
@@ -182,13 +188,10 @@ def test_on_interrupt_the_run_is_stopped_there_if_that_is_wanted(world, stops):
 
     world.script = script
     world.deliver()
-    api, asked = world.api, world.lab.request()
-    kubeflow.start(world.settings, asked, api=api)
-    (begun,) = world.fake.runs.values()
-    world.tell(begun, "snapshot")
-    begun.end("snapshot")
+    asked = world.lab.request()
     with pytest.raises(KeyboardInterrupt):
-        kubeflow.follow(world.settings, asked, hear, may_stop=lambda: stops, poll=POLL, api=api)
+        run_to_end(world.runner(), asked, hear, may_stop=lambda: stops)
+    (begun,) = world.fake.runs.values()
     interrupted.set()
     assert begun.terminated.is_set() is stops
     assert read_run(world.settings.runs / asked.run_id).outcome == ("interrupted" if stops else "running")
@@ -199,9 +202,8 @@ def test_another_machine_can_follow_a_run(world, tmp_path):
     finished = world.run()
     elsewhere = world.settings.__class__.load({}, root=world.lab.root, home=tmp_path / "elsewhere")
     elsewhere = elsewhere.__class__(**{**vars(elsewhere), "tracking_uri": world.settings.tracking_uri})
-    asked = kubeflow.known_request(elsewhere, finished.request.run_id)
-    assert asked == finished.request
-    assert kubeflow.resume(elsewhere, asked, world.heard.append, poll=POLL).outcome == "released"
+    assert world.runner(elsewhere).find(finished.request.run_id) == finished.request
+    assert world.resume(finished.request.run_id, elsewhere).outcome == "released"
 
 
 def test_one_run_of_a_use_case_at_a_time(world):
@@ -209,9 +211,9 @@ def test_one_run_of_a_use_case_at_a_time(world):
     world.script = lambda _run: hold.wait(20)
     world.deliver()
     first = world.lab.request()
-    kubeflow.start(world.settings, first)
+    world.runner().start(first)
     with pytest.raises(RunInProgress, match=first.run_id):
-        kubeflow.start(world.settings, world.lab.request())
+        world.runner().start(world.lab.request())
     hold.set()
 
 
@@ -251,12 +253,12 @@ def test_each_trouble_with_the_server_has_a_name(world, monkeypatch):
     with pytest.raises(RunUnknown, match="has no run"):
         world.api.run("nobody")
     with pytest.raises(RunUnknown):
-        kubeflow.known_request(world.settings, f"{NAME}-20260101-000000-0000")
+        world.runner().find(f"{NAME}-20260101-000000-0000")
     with pytest.raises(KubeflowAway, match="does not answer"):
         KubeflowApi(KubeflowAccess("http://127.0.0.1:9")).version(NAME)
     monkeypatch.delenv("MLOPS_KUBEFLOW_URL")
     with pytest.raises(KubeflowNotSet, match="MLOPS_KUBEFLOW_URL"):
-        kubeflow.connect()
+        KubeflowRunner(world.settings).start(world.lab.request())
 
 
 def test_a_token_is_read_anew_and_never_shown(world, tmp_path):

@@ -11,13 +11,13 @@ import pytest
 from pipelines.errors import MlopsError
 from pipelines.registry.mlflow import aliases
 from pipelines.release.releases import open_releases
-from pipelines.runners import local
-from pipelines.runners.local import RunInProgress
+from pipelines.runners.local import LocalRunner
+from pipelines.runners.runner import RunInProgress
 from pipelines.runs.index import list_runs
 from pipelines.runs.journal import Journal
 from pipelines.runs.run import REQUEST_FILE, read_run
 from pipelines.runs.tracking import mlflow_client
-from tests.pipeline_cases import MODEL_PY, NAME, STEPS, Lab, git
+from tests.pipeline_cases import MODEL_PY, NAME, STEPS, Lab, git, run_here
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def start(lab: Lab, request) -> subprocess.Popen:
     folder = lab.settings.runs / request.run_id
     folder.mkdir(parents=True, exist_ok=True)
     request.write(folder / REQUEST_FILE)
-    environment = local.environment_of(lab.settings, request)
+    environment = LocalRunner(lab.settings).environment_of(request)
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "pipelines.runners.worker", str(folder)],
@@ -64,7 +64,7 @@ def releases_in_git(lab: Lab) -> list[str]:
 def test_a_whole_run_releases_once_is_tracked_and_shows_its_steps(lab):
     request = lab.request(reason="a test")
     seen = []
-    run = local.run(lab.settings, request, lambda record: seen.append((record.step, record.event)))
+    run = run_here(lab, request, lambda record: seen.append((record.step, record.event)))
 
     assert run.outcome == "released", run.error
     assert [step for step, event in seen if event == "finished"] == list(STEPS)
@@ -83,14 +83,14 @@ def test_a_run_that_fails_says_where_and_goes_on_after_the_mend(lab):
         MODEL_PY.replace("    from sklearn.compose", "    raise OSError('disk full')\n    from sklearn.compose")
     )
     request = lab.request()
-    run = local.run(lab.settings, request, lambda record: None)
+    run = run_here(lab, request, lambda record: None)
     assert (run.outcome, run.failed_step) == ("failed", "train")
     assert "disk full" in run.error
     assert "model.py:" in run.error
 
     lab.write_model(MODEL_PY)
     again = []
-    run = local.run(lab.settings, request, lambda record: again.append(record.step))
+    run = run_here(lab, request, lambda record: again.append(record.step))
     assert run.outcome == "released", run.error
     assert "snapshot" not in again, "finished steps are not done again"
     (tracked,) = mlflow_client(lab.settings.tracking_uri).search_runs(["1"])
@@ -108,7 +108,7 @@ def test_killed_in_the_middle_of_a_step_it_releases_exactly_once_when_run_again(
         assert releases_in_git(lab) == []
         assert read_run(lab.settings.runs / request.run_id).outcome == "interrupted"
 
-    run = local.run(lab.settings, request, lambda record: None)
+    run = run_here(lab, request, lambda record: None)
 
     assert run.outcome in ("released", "unchanged"), run.error
     assert releases_in_git(lab) == [f"release({NAME}): first release, 1 in staging"]
@@ -122,7 +122,7 @@ def test_two_runs_of_one_use_case_do_not_get_in_each_others_way(lab):
     process = start(lab, request)
     wait_for_start_of(lab, request, "snapshot")
     with pytest.raises(RunInProgress, match=NAME):
-        local.run(lab.settings, lab.request(), lambda record: None)
+        run_here(lab, lab.request(), lambda record: None)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert [run.outcome for run in list_runs(lab.settings.runs, NAME)] == ["interrupted"]
@@ -149,7 +149,8 @@ CALLER = """
 import sys
 from pathlib import Path
 from pipelines.runs.request import RunRequest
-from pipelines.runners import local
+from pipelines.runners.local import LocalRunner
+from pipelines.runners.runner import run_to_end
 from pipelines.settings import Settings
 local.run(Settings.load(root=Path(sys.argv[1])), RunRequest.parse(sys.argv[2]), print)
 """
@@ -159,6 +160,6 @@ def test_an_error_of_the_runner_itself_is_told_with_its_log(lab, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "")
     request = lab.request()
     (lab.settings.runs).mkdir(parents=True)
-    monkeypatch.setattr(local, "environment_of", lambda *_: {"PATH": "/nonexistent"})
+    monkeypatch.setattr(LocalRunner, "environment_of", lambda *_: {"PATH": "/nonexistent"})
     with pytest.raises(MlopsError, match=r"log\.txt"):
-        local.run(lab.settings, request, lambda record: None)
+        run_here(lab, request, lambda record: None)

@@ -9,8 +9,10 @@ from pipelines.cli import main
 from pipelines.git.repository import Repository
 from pipelines.release.operations import require_known
 from pipelines.release.releases import Releases
-from pipelines.runners.launch import NotResumable, resume_request
+from pipelines.runners.launch import NotResumable, RunIdUnusable, resume_request, usable_run_id
+from pipelines.runners.local import LocalRunner
 from pipelines.runs.journal import Journal, Record
+from pipelines.runs.request import new_run_id
 from pipelines.runs.run import REQUEST_FILE, RunNotFound
 from pipelines.usecase import UsecaseNotFound
 from tests.integration.test_releases import release
@@ -37,26 +39,26 @@ FAILED = Record(step="train", event="failed", time=2.0, seconds=1.0, summary="di
 
 def test_a_failed_run_goes_on_as_it_was_asked(lab):
     request = begun(lab, finished("snapshot"), FAILED, params={"C": 0.5}, seed=7, reason="nightly")
-    assert resume_request(lab.settings, request.run_id, NAME, request.code) == request
+    assert resume_request(lab.settings, request.run_id, NAME, request.code, LocalRunner(lab.settings)) == request
 
 
 def test_an_interrupted_run_goes_on(lab):
     request = begun(lab, finished("snapshot"))
-    assert resume_request(lab.settings, request.run_id, NAME, request.code) == request
+    assert resume_request(lab.settings, request.run_id, NAME, request.code, LocalRunner(lab.settings)) == request
 
 
 def test_code_that_changed_since_makes_it_a_new_run(lab):
     request = begun(lab, FAILED)
     (lab.root / "apps" / NAME / "model.py").write_text("changed")
     with pytest.raises(NotResumable, match=r"the code has changed since .*\+dirty") as caught:
-        resume_request(lab.settings, request.run_id, NAME, lab.request().code)
+        resume_request(lab.settings, request.run_id, NAME, lab.request().code, LocalRunner(lab.settings))
     assert f"`mlops run {NAME}`" in caught.value.hint
 
 
 def test_a_run_of_another_use_case_is_named(lab):
     request = begun(lab, FAILED)
     with pytest.raises(NotResumable, match=f"is a run of {NAME}, not of flights") as caught:
-        resume_request(lab.settings, request.run_id, "flights", request.code)
+        resume_request(lab.settings, request.run_id, "flights", request.code, LocalRunner(lab.settings))
     assert f"mlops run {NAME} --resume {request.run_id}" in caught.value.hint
 
 
@@ -64,19 +66,19 @@ def test_a_run_of_another_use_case_is_named(lab):
 def test_a_finished_run_has_nothing_to_resume(lab, commit, outcome):
     request = begun(lab, finished("release", tags={"commit": commit}))
     with pytest.raises(NotResumable, match=rf"finished \({outcome}\); there is nothing to resume"):
-        resume_request(lab.settings, request.run_id, NAME, request.code)
+        resume_request(lab.settings, request.run_id, NAME, request.code, LocalRunner(lab.settings))
 
 
 def test_a_rejected_run_would_come_to_the_same_verdict(lab):
     request = begun(lab, finished("gate", result={"passed": False}))
     with pytest.raises(NotResumable, match="would come to the same verdict") as caught:
-        resume_request(lab.settings, request.run_id, NAME, request.code)
+        resume_request(lab.settings, request.run_id, NAME, request.code, LocalRunner(lab.settings))
     assert f"mlops show {request.run_id}" in caught.value.hint
 
 
 def test_a_run_that_never_was_is_not_found(lab):
     with pytest.raises(RunNotFound, match="tiny-20260101-000000-aaaa"):
-        resume_request(lab.settings, "tiny-20260101-000000-aaaa", NAME, "c" * 40)
+        resume_request(lab.settings, "tiny-20260101-000000-aaaa", NAME, "c" * 40, LocalRunner(lab.settings))
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,7 @@ def test_a_run_that_never_was_is_not_found(lab):
         ["--environment", "local"],
         ["--replace-champion"],
         ["--force"],
+        ["--run-id", "tiny-20260101-000000-aaaa"],
     ],
     ids=lambda options: options[0],
 )
@@ -99,6 +102,25 @@ def test_it_is_not_asked_anew(lab, options):
     assert options[0] in result.stderr
     records = (lab.settings.runs / request.run_id / "journal.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"] for line in records] == ["failed"], "nothing ran"
+
+
+def test_the_caller_may_make_the_run_s_id(lab):
+    wanted = new_run_id(NAME)
+    assert usable_run_id(lab.settings, NAME, wanted) == wanted
+    assert usable_run_id(lab.settings, NAME, None).startswith(f"{NAME}-")
+
+
+@pytest.mark.parametrize("wanted", ["../../etc", "flights-20260101-000000-aaaa", "tiny", ""])
+def test_an_id_that_is_none_of_the_use_case_s_is_refused(lab, wanted):
+    with pytest.raises(RunIdUnusable, match="is no id for a run of tiny") as caught:
+        usable_run_id(lab.settings, NAME, wanted)
+    assert "tiny-" in caught.value.hint
+
+
+def test_an_id_is_used_once(lab):
+    request = begun(lab, FAILED)
+    with pytest.raises(RunIdUnusable, match=f"there is a run {request.run_id}"):
+        usable_run_id(lab.settings, NAME, request.run_id)
 
 
 # --- names -------------------------------------------------------------------------------------------------

@@ -8,10 +8,9 @@ import pytest
 
 from pipelines.definitions.find import find_pipeline
 from pipelines.pipeline.compiling.compiled import compile_pipeline
-from pipelines.runners import local
 from pipelines.usecase import load_usecase
 from tests.kubeflow_cases import IMAGE
-from tests.pipeline_cases import NAME
+from tests.pipeline_cases import NAME, run_here
 from tests.plugin_cases import Plugins, plugins
 from tests.second_pipeline import CODE, ENTRY_POINTS
 
@@ -27,7 +26,7 @@ def installed(plugins: Plugins, monkeypatch) -> None:
 @pytest.mark.slow
 def test_it_runs_on_this_machine_to_an_end_of_its_own(lab):
     heard = []
-    run = local.run(lab.settings, lab.request(pipeline="predict"), heard.append)
+    run = run_here(lab, lab.request(pipeline="predict"), heard.append)
 
     assert (run.outcome, run.accepted) == ("written", True), run.error
     assert list(run.steps) == ["load", "predict", "check", "write"]
@@ -39,7 +38,7 @@ def test_it_runs_on_this_machine_to_an_end_of_its_own(lab):
 
 @pytest.mark.slow
 def test_its_gate_withholds_what_it_does_not_like(lab):
-    run = local.run(lab.settings, lab.request(pipeline="predict", params={"most": 0}), lambda _record: None)
+    run = run_here(lab, lab.request(pipeline="predict", params={"most": 0}))
     assert (run.outcome, run.accepted) == ("withheld", False)
     assert "write" not in run.steps
     assert not (lab.settings.home / "predictions").exists()

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.embedded.origin import ensure_origin
+from pipelines.monitor.monitor import START_A_RUN
 from pipelines.release.releases import open_releases
-from pipelines.retraining.local_runner import LocalRunner, command, last_local_run, run_named_in
+from pipelines.retraining.attempts import Attempts, last_local_run, request_for
+from pipelines.runs.request import RunRequest
 from pipelines.runs.run import lock_path, read_run
 from pipelines.usecase.model import Retrain
 from tests.monitoring_cases import NOW
@@ -26,14 +28,15 @@ MONITOR = """
 import sys, time
 from pathlib import Path
 from pipelines.retraining.dispatcher import Dispatcher
-from pipelines.retraining.local_runner import LocalRunner
+from pipelines.monitor.monitor import START_A_RUN
+from pipelines.retraining.attempts import Attempts
 from pipelines.settings import Settings
 from pipelines.usecase.model import Retrain
 from tests.trigger_cases import drift, open_table
 
 settings = Settings.load({}, root=Path(sys.argv[1]), home=Path(sys.argv[1]) / ".mlops")
 table = open_table(settings.home / "monitor.db")
-monitor = Dispatcher(table, lambda *_: Retrain(on=["drift"]), LocalRunner(settings, table.told_run))
+monitor = Dispatcher(table, lambda *_: Retrain(on=["drift"]), Attempts(settings, START_A_RUN, table.told_run))
 monitor.request(drift())
 monitor.tick()
 monitor.wait(600)
@@ -54,11 +57,15 @@ def table(lab):
     return open_table(lab.settings.home / "monitor.db")
 
 
+def attempts(lab, **more) -> Attempts:
+    return Attempts(lab.settings, START_A_RUN, **more)
+
+
 def dispatcher(lab, table, **more):
     from pipelines.retraining.dispatcher import Dispatcher
 
     retrain = Retrain(on=["drift"], cooldown=timedelta(0))
-    return Dispatcher(table, lambda *_: retrain, LocalRunner(lab.settings, table.told_run), **more)
+    return Dispatcher(table, lambda *_: retrain, Attempts(lab.settings, START_A_RUN, table.told_run), **more)
 
 
 def until(found, what: str):
@@ -83,7 +90,7 @@ def test_drift_ends_in_a_release_commit_that_says_so(lab, table):
     message = git(Path(lab.settings.remote), "log", "-1", "--format=%B", "main")
     assert "Reason: drift: temperature psi 3.10 > 0.2 on 4,210 predictions since 2013-04-01" in message
     assert open_releases(lab.settings).current(NAME, "staging").bento == f"{NAME}:1"
-    assert run_named_in(LocalRunner(lab.settings).log_of(begun)) == found.run_id
+    assert RunRequest.read(attempts(lab).file_of(begun, ".json")).run_id == found.run_id
     assert last_local_run(lab.settings, NAME) > run.started
 
 
@@ -137,16 +144,14 @@ def test_a_monitor_killed_in_the_middle_of_a_run_is_followed_by_the_next(lab, ta
     assert len(list(lab.settings.runs.glob(f"{NAME}-*"))) == 1
 
 
-def test_a_monitor_killed_before_the_run_had_a_name_tries_again(lab, table, monkeypatch):
-    monkeypatch.setattr("pipelines.retraining.local_runner.NAMED_WITHIN", timedelta(seconds=1))
+def test_a_monitor_killed_before_the_run_began_tries_again(lab, table, monkeypatch):
+    monkeypatch.setattr("pipelines.retraining.attempts.STILL_FOR", timedelta(seconds=1))
     monitor = dispatcher(lab, table)
     monitor.request(drift())
     begun = monitor.begin()
-    log = LocalRunner(lab.settings).log_of(begun)
-    log.parent.mkdir(parents=True)
-    log.write_text("")
+    request_for(begun).write(attempts(lab).file_of(begun, ".json"))
 
-    outcome = LocalRunner(lab.settings)(begun)
+    outcome = attempts(lab)(begun)
 
     assert outcome.outcome == "failed"
     assert outcome.note == "the monitor was stopped before the run began"
@@ -161,7 +166,7 @@ def test_a_run_that_never_ends_is_stopped(lab, table):
     monitor.request(drift())
     begun = monitor.begin()
 
-    outcome = LocalRunner(lab.settings, longest=timedelta(seconds=12))(begun)
+    outcome = attempts(lab, longest=timedelta(seconds=12))(begun)
 
     assert outcome.outcome == "failed"
     assert "stopped after 0:00:12" in outcome.note
@@ -172,4 +177,5 @@ def test_a_run_that_never_ends_is_stopped(lab, table):
 def test_a_cause_in_production_trains_what_staging_gets_first(table):
     record = table.request(by_hand().model_copy(update={"environment": "production"}), NOW)
 
-    assert command(record)[-6:] == [NAME, "--environment", "staging", "--reason", "manual", "--no-wait"]
+    asked = request_for(record)
+    assert (asked.usecase, asked.environment, asked.reason) == (NAME, "staging", "manual")

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from pipelines.release.releases import open_releases
-from pipelines.runners import local, vertex
+from pipelines.runners.runner import run_to_end
+from pipelines.runners.vertex import VertexRunner, job_body
 from pipelines.runs.request import RunRequest
 from pipelines.runs.shared_journal import SharedJournal
 from pipelines.vertex.api import VertexApi
@@ -28,7 +29,7 @@ from tests.fake_secrets import secret_manager
 from tests.fake_vertex import FakeVertex
 from tests.image_cases import push_base
 from tests.kfp_backend import Backend, Processes, Task
-from tests.pipeline_cases import NAME, STEPS, Lab
+from tests.pipeline_cases import NAME, STEPS, Lab, run_here
 from tests.stores import TOKEN, Stores, git_server, stores
 from tests.vertex_cases import CONFIG, PIPELINES, World
 
@@ -110,10 +111,10 @@ def google(tmp_path, shared) -> Iterator[Google]:
 def test_a_job_on_vertex_releases_what_an_embedded_run_does(google, tmp_path):
     world = google.world
     embedded = Lab(tmp_path / "embedded" / "checkout")
-    here = local.run(embedded.settings, embedded.request(seed=7), lambda _record: None)
+    here = run_here(embedded, embedded.request(seed=7))
     api = VertexApi(world.fake.project, world.fake.region, world.fake.address, lambda: world.fake.token, 0.2)
     told = []
-    there = vertex.run(world.lab.settings, world.lab.request(seed=7), told.append, api=api, poll=0.5)
+    there = run_to_end(VertexRunner(world.lab.settings, api=api, poll=0.5), world.lab.request(seed=7), told.append)
 
     assert there.outcome == "released", google.done[list(google.done)[-1]].log
     assert [record.step for record in told if record.event == "finished"] == list(STEPS)
@@ -132,7 +133,7 @@ def test_a_scheduled_job_names_its_run_itself(google, shared):
     """Only the first step: Vertex AI's part, which is to put the job's name into the command, is played here."""
     world = google.world
     request = RunRequest(usecase=NAME, run_id=SCHEDULED, environment="staging", reason="schedule")
-    body = vertex.job_body(world.lab.settings, request, load_config(world.root, "staging"))
+    body = job_body(world.lab.settings, request, load_config(world.root, "staging"))
     spec = json.loads(json.dumps(body["pipelineSpec"]).replace(JOB_NAME, f"{NAME}-20261121030000"))
     backend = Backend(spec, {}, google.place)
 

@@ -13,15 +13,17 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import main
+from pipelines.console import Timeline, make_console
 from pipelines.evaluation.gate import RuleResult, Verdict
 from pipelines.pipeline.isolation import NotShared
 from pipelines.runners import vertex
-from pipelines.runners.local import RunCrashed, RunInProgress
+from pipelines.runners.launch import start
+from pipelines.runners.runner import OnRecord, RunInProgress, run_to_end
 from pipelines.runs.journal import Journal, Record
 from pipelines.runs.remote import read_remote
 from pipelines.runs.request import RunRequest
 from pipelines.runs.shared_journal import share
-from pipelines.runs.tracking import mlflow_client, publish
+from pipelines.runs.tracking import TrackingUnavailable, mlflow_client, publish
 from pipelines.settings import Settings
 from pipelines.vertex import errors
 from tests.fake_vertex import NUMBER, FakeVertex
@@ -132,8 +134,9 @@ class Case:
     stage: Stage
     told: list[Record]
 
-    def run(self, **options):
-        return vertex.run(self.settings, self.request, self.told.append, api=self.world.api, poll=0.01, **options)
+    def run(self, on_record: OnRecord | None = None, **options):
+        runner = vertex.VertexRunner(self.settings, api=self.world.api, poll=0.01)
+        return run_to_end(runner, self.request, on_record or self.told.append, **options)
 
 
 @pytest.fixture
@@ -214,7 +217,7 @@ def test_ctrl_c_cancels_the_job(case, fake):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        vertex.run(case.settings, case.request, interrupt, api=case.world.api, poll=0.01)
+        case.run(interrupt)
     assert fake.jobs[case.request.run_id]["state"] == "PIPELINE_STATE_CANCELLED"
     assert fake.changes == ["CreatePipelineJob", "CancelPipelineJob"]
 
@@ -225,7 +228,7 @@ def test_ctrl_c_may_leave_the_job_and_a_second_call_follows_it(case, fake):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        vertex.run(case.settings, case.request, interrupt, api=case.world.api, poll=0.01, may_stop=lambda: False)
+        case.run(interrupt, may_stop=lambda: False)
 
     found = case.run()
     assert found.outcome == "released"
@@ -238,14 +241,14 @@ def test_a_run_that_was_cancelled_is_not_gone_on_with(case):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        vertex.run(case.settings, case.request, interrupt, api=case.world.api, poll=0.01)
+        case.run(interrupt)
     with pytest.raises(errors.RunAlreadyThere, match="start a new run"):
         case.run()
 
 
 def test_one_run_of_a_use_case_at_a_time(case, fake):
     with pytest.raises(KeyboardInterrupt):
-        vertex.run(case.settings, case.request, _interrupt, api=case.world.api, poll=0.01, may_stop=lambda: False)
+        case.run(_interrupt, may_stop=lambda: False)
     case.request = case.world.lab.request()
     with pytest.raises(RunInProgress, match="under way on Vertex AI"):
         case.run()
@@ -301,8 +304,9 @@ def test_an_outage_of_a_while_ends_nothing(case, fake):
 def test_an_outage_that_lasts_says_that_the_job_goes_on(case, fake, monkeypatch, capsys):
     monkeypatch.setattr(vertex, "AWAY_SECONDS", 0.0)
     fake.on_look_at_job = lambda job: fake.failures.extend([(503, {}, {})] * 100)
+    runner = vertex.VertexRunner(case.settings, api=case.world.api, poll=0.01)
     with pytest.raises(errors.VertexUnreachable):
-        case.run()
+        start(case.settings, case.request, Timeline(make_console()), runner)
     assert f"--resume {case.request.run_id} --runner vertex` follows it" in capsys.readouterr().err
 
 
@@ -312,7 +316,7 @@ def test_ctrl_c_when_vertex_is_away_says_that_the_job_goes_on(case, fake, capsys
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        vertex.run(case.settings, case.request, interrupt, api=case.world.api, poll=0.01)
+        case.run(interrupt)
     assert "it could not be stopped and goes on" in capsys.readouterr().err
 
 
@@ -342,10 +346,16 @@ def test_the_command_ends_as_any_run_does(case, fake, tracking, monkeypatch, par
     assert "goes on with the failed step" not in done.output  # Vertex AI does not
 
 
-def test_a_run_is_not_left_to_an_orchestrator_that_was_not_asked_for(case):
-    done = CliRunner().invoke(main, ["--root", str(case.world.root), "run", NAME, "--runner", "vertex", "--detach"])
-    assert done.exit_code == 2
-    assert "add --runner kubeflow" in done.output
+def test_a_run_can_be_left_to_vertex_and_followed_later(case, fake, tracking, monkeypatch):
+    for name, value in {**fake.environment(), "MLOPS_TRACKING_URI": tracking, "MLOPS_RUNNER": "vertex"}.items():
+        monkeypatch.setenv(name, value)
+    done = CliRunner().invoke(main, ["--root", str(case.world.root), "run", NAME, "--detach"])
+    assert done.exit_code == 0, done.output
+    (job,) = fake.jobs
+    assert f"--resume {job} --runner vertex` follows it" in done.output
+    case.request = case.stage.request = case.request.model_copy(update={"run_id": job})
+    assert case.run(resume=True).outcome == "released"
+    assert list(fake.jobs) == [job]
 
 
 def test_a_quota_is_told(case, fake):
@@ -356,7 +366,7 @@ def test_a_quota_is_told(case, fake):
 
 def test_records_that_mlflow_does_not_have_are_not_made_up(case, fake):
     case.stage._say = lambda step, record: None
-    with pytest.raises(RunCrashed, match="MLflow does not have the records"):
+    with pytest.raises(TrackingUnavailable, match="MLflow does not say what it came to"):
         case.run()
 
 

@@ -18,11 +18,10 @@ from pipelines.embedded.platform import down, status, up, wait_for
 from pipelines.predictions.store.store import Store
 from pipelines.release.releases import open_releases
 from pipelines.retraining.queue import TriggerTable
-from pipelines.runners import local
 from tests.embedded_world import free_port, until
 from tests.monitoring.alerting import alertmanager, alertmanager_config, prometheus
 from tests.monitoring.test_alert_loop import MONITOR, firing, quick_rules
-from tests.pipeline_cases import MODEL_PY, NAME, USECASE, Lab, git
+from tests.pipeline_cases import MODEL_PY, NAME, USECASE, Lab, git, run_here
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(420)]
 WATCHED = {"drift": {"columns": ["size", "kind"], "threshold": 0.2, "min_rows": 200, "window": "24h"}}
@@ -54,7 +53,7 @@ def platform(tmp_path: Path, monkeypatch) -> Iterator[Lab]:
 
 
 def train(lab: Lab) -> str:
-    run = local.run(lab.settings, lab.request(), lambda _record: None)
+    run = run_here(lab, lab.request())
     assert run.outcome == "released", run.error
     return str(wait_for(lab.settings, NAME, "staging", run.commit or "", timeout=60).url)
 
