@@ -120,12 +120,12 @@ class Worker:
             return
         steps = self.definition.steps
         for later in steps[steps.index(step) + 1 :]:
-            for library in later.libraries:
+            for library in libraries_of(later):
                 import_quietly(library)
                 yield
 
     def _fork(self, step: StepDefinition) -> Process:
-        for library in step.libraries:
+        for library in libraries_of(step):
             import_quietly(library)
         gc.freeze()
         sys.stdout.flush()
@@ -185,6 +185,12 @@ def _in_fork(work: Callable[[], int]) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
     return status
+
+
+def libraries_of(step: StepDefinition) -> list[str]:
+    """What is imported ahead for a step: its libraries, and our own modules. Code of others runs in the step alone."""
+    own = [path.partition(":")[0] for path in (step.function, step.gives.document) if path.startswith("pipelines.")]
+    return [*step.libraries, "pipelines.places", *own]
 
 
 def import_quietly(name: str) -> None:

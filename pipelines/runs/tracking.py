@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PUBLISHED_FILE = "published.json"
 RUN_TAG = "mlops.run"
 PARAM_LIMIT = 5000
+BATCH_LIMIT = 100  # MLflow takes no more params or tags at once
 
 
 class TrackingUnavailable(MlopsError):
@@ -72,10 +73,11 @@ def _publish(folder: Path, usecase: str, tracking_uri: str, artifacts: Path, ins
         )
         state = Published(mlflow_run=run, records=0)
         state.write(state_file)
-    for record, offset in _unpublished(Journal(folder), state):
-        _log(client, state.mlflow_run, record)
-        state = Published(mlflow_run=state.mlflow_run, records=state.records + 1, offset=offset)
-        state.write(state_file)
+    if waiting := list(_unpublished(Journal(folder), state)):
+        _log(client, state.mlflow_run, [record for record, _ in waiting])
+        Published(mlflow_run=state.mlflow_run, records=state.records + len(waiting), offset=waiting[-1][1]).write(
+            state_file
+        )
     return state.mlflow_run
 
 
@@ -125,18 +127,44 @@ def _find_or_create_run(client: "MlflowClient", usecase: str, run_id: str, artif
     return str(run.info.run_id)
 
 
-def _log(client: "MlflowClient", run: str, record: Record) -> None:
+def _log(client: "MlflowClient", run: str, records: list[Record]) -> None:
+    """Values in few requests, then each record's files and what it ends. Done again, it changes nothing."""
+    _log_values(client, run, records)
+    for record in records:
+        _log_files(client, run, record)
+
+
+def _log_values(client: "MlflowClient", run: str, records: list[Record]) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
-    milliseconds = int(record.time * 1000)
-    metrics = [Metric(key, float(value), milliseconds, 0) for key, value in record.metrics.items()]
-    if record.seconds is not None:
-        metrics.append(Metric(f"seconds/{record.step}", record.seconds, milliseconds, 0))
-    params = [Param(key, _text(value)[:PARAM_LIMIT]) for key, value in record.params.items()]
-    tags = [RunTag(key, value[:PARAM_LIMIT]) for key, value in record.tags.items()]
-    if record.event == "failed":
-        tags += [RunTag("failed_step", record.step), RunTag("error", record.summary[:PARAM_LIMIT])]
-    client.log_batch(run, metrics=metrics, params=params, tags=tags)
+    metrics: list[Metric] = []
+    params: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    for record in records:
+        milliseconds = int(record.time * 1000)
+        metrics += [Metric(key, float(value), milliseconds, 0) for key, value in record.metrics.items()]
+        if record.seconds is not None:
+            metrics.append(Metric(f"seconds/{record.step}", record.seconds, milliseconds, 0))
+        params |= {key: _text(value)[:PARAM_LIMIT] for key, value in record.params.items()}
+        tags |= {key: value[:PARAM_LIMIT] for key, value in record.tags.items()}
+        if record.event == "failed":
+            tags |= {"failed_step": record.step, "error": record.summary[:PARAM_LIMIT]}
+    values: list[Metric | Param | RunTag] = [
+        *metrics,
+        *(Param(key, value) for key, value in params.items()),
+        *(RunTag(key, value) for key, value in tags.items()),
+    ]
+    for start in range(0, len(values), BATCH_LIMIT):
+        batch = values[start : start + BATCH_LIMIT]
+        client.log_batch(
+            run,
+            metrics=[value for value in batch if isinstance(value, Metric)],
+            params=[value for value in batch if isinstance(value, Param)],
+            tags=[value for value in batch if isinstance(value, RunTag)],
+        )
+
+
+def _log_files(client: "MlflowClient", run: str, record: Record) -> None:
     for source, target in record.artifacts.items():
         path = Path(source)
         if path.is_dir():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from pipelines.errors import MlopsError
@@ -30,15 +31,15 @@ def same_packages(monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
 
 
-def start(lab: Lab, request) -> subprocess.Popen:
-    """The runner as the command line starts it, in a session that a test can kill as a whole."""
+def start(lab: Lab, request, *options: str) -> subprocess.Popen:
+    """The worker as the runner starts it, in a session that a test can kill as a whole."""
     folder = lab.settings.runs / request.run_id
     folder.mkdir(parents=True, exist_ok=True)
     request.write(folder / REQUEST_FILE)
     environment = LocalRunner(lab.settings).environment_of(request)
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "pipelines.runners.worker", str(folder)],
+            [sys.executable, "-m", "pipelines.runners.worker", str(folder), *options],
             env=environment,
             stdout=log,
             stderr=log,
@@ -117,6 +118,61 @@ def test_killed_in_the_middle_of_a_step_it_releases_exactly_once_when_run_again(
     assert release.data == run.results["snapshot"]["sha256"][:12]
 
 
+def test_where_a_process_cannot_be_forked_each_step_is_a_fresh_one(lab):
+    request = lab.request()
+    process = start(lab, request, "--fresh")
+    assert process.wait(RUN_SECONDS) == 0
+    run = read_run(lab.settings.runs / request.run_id)
+    assert run.outcome == "released", run.error
+    assert list(run.steps) == list(STEPS)
+
+
+SLOW_TRAIN = MODEL_PY.replace("    from sklearn.compose", "    import time; time.sleep(60)\n    from sklearn.compose")
+
+
+def step_of(process: subprocess.Popen) -> psutil.Process:
+    (child,) = psutil.Process(process.pid).children()
+    return child
+
+
+def test_a_step_that_was_killed_is_named_and_the_run_goes_on_after_it(lab):
+    lab.write_model(SLOW_TRAIN)
+    request = lab.request()
+    process = start(lab, request)
+    wait_for_start_of(lab, request, "train")
+    step_of(process).kill()
+    assert process.wait(RUN_SECONDS) == 1
+    run = read_run(lab.settings.runs / request.run_id)
+    assert (run.outcome, run.failed_step) == ("failed", "train")
+    assert "its process was killed by SIGKILL; this machine may have run out of memory" in run.error
+
+    lab.write_model(MODEL_PY)
+    assert run_here(lab, request).outcome == "released"
+
+
+def test_a_step_ends_with_the_worker_that_forked_it(lab):
+    lab.write_model(SLOW_TRAIN)
+    request = lab.request()
+    process = start(lab, request)
+    wait_for_start_of(lab, request, "train")
+    step = step_of(process)
+    process.kill()
+    process.wait()
+    step.wait(20)
+    assert read_run(lab.settings.runs / request.run_id).outcome == "interrupted"
+
+
+def test_steps_share_no_memory(lab):
+    """What load() leaves behind in its process is gone in train()."""
+    lab.write_model(
+        MODEL_PY.replace("    rng = np.random", "    np.left_behind = True\n    rng = np.random").replace(
+            "    from sklearn.compose", "    assert not hasattr(np, 'left_behind')\n    from sklearn.compose"
+        )
+    )
+    run = run_here(lab, lab.request())
+    assert run.outcome == "released", run.error
+
+
 def test_two_runs_of_one_use_case_do_not_get_in_each_others_way(lab):
     request = lab.request()
     process = start(lab, request)
@@ -152,7 +208,7 @@ from pipelines.runs.request import RunRequest
 from pipelines.runners.local import LocalRunner
 from pipelines.runners.runner import run_to_end
 from pipelines.settings import Settings
-local.run(Settings.load(root=Path(sys.argv[1])), RunRequest.parse(sys.argv[2]), print)
+run_to_end(LocalRunner(Settings.load(root=Path(sys.argv[1]))), RunRequest.parse(sys.argv[2]), print)
 """
 
 

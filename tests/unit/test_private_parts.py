@@ -80,6 +80,8 @@ USES = [
 ATTRIBUTES = {
     "bento/server.py": {"bentoml._internal.container", "bentoml._internal.server.metrics.prometheus"},
     "pipelines/embedded/circus.py": {"_start", "_stopping", "_watchers_names"},
+    # os._exit is documented, as the end of a forked child.
+    "pipelines/runners/worker.py": {"_exit"},
     # Documented with its underscore, so that no column can have its name.
     "pipelines/predictions/store/assessment_rows.py": {"_mapping"},
     "pipelines/predictions/store/summaries.py": {"_mapping"},

@@ -83,3 +83,17 @@ def test_a_store_that_cannot_be_reached_keeps_the_journal(tmp_path, monkeypatch)
     with pytest.raises(TrackingUnavailable, match="did not take"):
         publish(folder, "flights", "http://127.0.0.1:9", tmp_path / "artifacts")
     assert has_unpublished(folder)
+
+
+def test_many_values_of_many_records_all_arrive_and_the_last_tag_wins(tmp_path):
+    journal = Journal(tmp_path / "runs" / "flights-9")
+    for number in range(3):
+        params = {f"p{number}-{index}": index for index in range(70)}
+        journal.append(finished(f"step{number}", params=params, metrics={"m": number}, tags={"gate": str(number)}))
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    run = publish(journal.folder, "flights", uri, tmp_path / "artifacts")
+    publish(journal.folder, "flights", uri, tmp_path / "artifacts")
+    found = mlflow_client(uri).get_run(run).data
+    assert len(found.params) == 210
+    assert found.tags["gate"] == "2"
+    assert [metric.value for metric in mlflow_client(uri).get_metric_history(run, "m")] == [0, 1, 2]
