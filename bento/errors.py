@@ -13,6 +13,14 @@ class ModelFileBroken(BentoError):
     """A file of the model folder cannot be read, or does not fit its signature."""
 
 
+class FormatUnknown(BentoError):
+    """No model format of this name is built in, and no installed distribution offers one."""
+
+
+class FormatBroken(BentoError):
+    """A distribution's model format cannot be loaded, or is not what a format must be."""
+
+
 class AnswerNotFinite(BentoError):
     """The model answered NaN or infinity, which is no answer (and which JSON cannot say)."""
 

@@ -1,4 +1,4 @@
-"""One BentoML service for every ONNX use case: the app of `bento.app`, mounted beside BentoML's probes and metrics.
+"""One BentoML service for every use case: the app of `bento.app`, mounted beside BentoML's probes and metrics.
 
 A Bento's `src/` holds `service.py` (made by `entry_point`), this package and the model folder.
 """

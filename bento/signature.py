@@ -2,8 +2,9 @@
 
 A model folder holds
 
-    model.onnx        inputs named as the fields: number float32 [N, 1], category string [N, 1], tensor [N, *shape];
-                      one output: `probabilities` float32 [N, classes] or `values` float32 [N, 1]
+    model.onnx        where `format` is onnx: inputs named as the fields, number float32 [N, 1], category string
+                      [N, 1], tensor [N, *shape]; one output, `probabilities` float32 [N, classes] or `values`
+                      float32 [N, 1]. Other formats have files of their own, see bento.formats
     signature.json    this contract
     golden.json       a few real instances and the answers they must get
     provenance.json   where the model comes from (added when it is packed)
@@ -60,7 +61,10 @@ Field_ = Annotated[NumberField | CategoryField | TensorField, Field(discriminato
 
 
 class Signature(Document):
-    """A model's inputs, in order, and what it answers. `classes` names the columns of `probabilities`."""
+    """A model's inputs, in order, and what it answers. `classes` names the columns of `probabilities`.
+
+    `format` says how the model is kept in its folder; before it was written, all were ONNX.
+    """
 
     KIND = "signature"
 
@@ -69,6 +73,7 @@ class Signature(Document):
     fields: dict[str, Field_]
     classes: tuple[ClassName, ...] | None = None
     max_batch: Size = 1000
+    format: str = "onnx"
 
     @property
     def tensor(self) -> tuple[str, TensorField] | None:

@@ -25,9 +25,12 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from bento.signature import GOLDEN_FILE, MODEL_FILE, PROVENANCE_FILE, SIGNATURE_FILE, Provenance
+from bento.formats.format import ModelFormat
+from bento.formats.load import format_of
+from bento.signature import GOLDEN_FILE, PROVENANCE_FILE, SIGNATURE_FILE, Provenance, Signature
 from pipelines.documents import Document, write_atomically
 from pipelines.errors import MlopsError
+from pipelines.packaging.formats import copy_format
 from pipelines.settings import Settings
 from pipelines.usecase import UseCase
 
@@ -196,14 +199,16 @@ def content_of(usecase: UseCase, model: Path, settings: Settings) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="content-") as scratch:
         context = Path(scratch)
-        _copy_serving(usecase, context)
-        for name in (MODEL_FILE, SIGNATURE_FILE, GOLDEN_FILE):  # not what MLflow puts beside them
+        kind = format_of(Signature.read(model / SIGNATURE_FILE).format)
+        _copy_serving(usecase, kind, context)
+        for name in (*kind.files, SIGNATURE_FILE, GOLDEN_FILE):  # not what MLflow puts beside them
             if (model / name).is_file():
                 shutil.copy(model / name, context / name)
         return _sha256(f"{checksums(context)}{settings.images} {settings.base_image}\n".encode())
 
 
-def _copy_serving(usecase: UseCase, context: Path) -> None:
+def _copy_serving(usecase: UseCase, kind: ModelFormat, context: Path) -> list[str]:
+    """All that answers requests but the model; gives what the Bento includes of it."""
     import bento
     from bento.service import entry_point
 
@@ -211,12 +216,17 @@ def _copy_serving(usecase: UseCase, context: Path) -> None:
     (context / "service.py").write_text(
         entry_point(usecase.name, timeout_seconds=usecase.serving.timeout.total_seconds()), encoding="utf-8"
     )
-    (context / "requirements.txt").write_text("\n".join(serving_requirements()) + "\n", encoding="utf-8")
+    requirements = sorted(
+        {*serving_requirements(), *(f"{name}=={metadata.version(name)}" for name in kind.requirements)}
+    )
+    (context / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
+    return ["service.py", "requirements.txt", "bento/**", *copy_format(kind, context)]
 
 
 def _build_context(usecase: UseCase, model: Path, provenance: Provenance, context: Path) -> Path:
     context.mkdir()
-    _copy_serving(usecase, context)
+    kind = format_of(Signature.read(model / SIGNATURE_FILE).format)
+    included = _copy_serving(usecase, kind, context)
     shutil.copytree(model, context / "model")
     provenance.write(context / "model" / PROVENANCE_FILE)
     bentofile = {
@@ -229,7 +239,7 @@ def _build_context(usecase: UseCase, model: Path, provenance: Provenance, contex
             "data": provenance.data,
             "code": provenance.code,
         },
-        "include": ["service.py", "requirements.txt", "bento/**", "model/**"],
+        "include": [*included, "model/**"],
         "python": {"requirements_txt": "requirements.txt", "lock_packages": False},
     }
     (context / "bentofile.yaml").write_text(yaml.safe_dump(bentofile, sort_keys=False), encoding="utf-8")

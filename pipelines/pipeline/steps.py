@@ -31,6 +31,7 @@ from pipelines.registry.mlflow import CONTENT_TAG, ModelVersion, VersionTaken, c
 from pipelines.registry.mlflow import register as register_model
 from pipelines.release.identical import find_twin
 from pipelines.release.release import Release
+from pipelines.training.formats.load import exporter_of
 from pipelines.training.train import MODEL_FOLDER, OUTPUTS_FILE, Candidate
 from pipelines.training.train import train as train_candidate
 
@@ -65,7 +66,7 @@ def validate(step: Step, data: DataRef, folder: Path) -> CheckReport:
 
 
 def train(step: Step, data: DataRef, checked: CheckReport, folder: Path) -> Candidate:
-    """Run the use case's train() on the checked data and export the model to ONNX."""
+    """Run the use case's train() on the checked data and export the model."""
     assert checked.passed  # noqa: S101 - validate has raised otherwise
     seed = step.request.seed if step.request.seed is not None else step.usecase.training.seed
     candidate = train_candidate(
@@ -79,7 +80,7 @@ def train(step: Step, data: DataRef, checked: CheckReport, folder: Path) -> Cand
     )
     step.log(
         summary=f"{candidate.framework} on {candidate.train_rows:,} rows",
-        params={**candidate.params, "seed": seed, "framework": candidate.framework},
+        params={**candidate.params, "seed": seed, "framework": candidate.framework, **candidate.description},
         metrics={
             "train_rows": candidate.train_rows,
             "validation_rows": candidate.validation_rows,
@@ -155,14 +156,16 @@ def register(step: Step, data: DataRef, verdict: Verdict, trained: Path) -> Mode
         step.log(summary=f"the same to the byte as {twin.bento}, no new version", tags={"model": twin.model})
         name, number = twin.model.split("/")
         return ModelVersion(name=name, version=number, run=twin.run)
+    signature = Signature.read(model / SIGNATURE)
     version = register_model(
         step.settings.tracking_uri,
         step.publish(),
         step.usecase.name,
         model,
-        Signature.read(model / SIGNATURE),
+        signature,
         tags={"run": step.request.run_id, "data": data.version, "code": step.request.code, "gate": "passed"}
         | {CONTENT_TAG: content},
+        add_flavor=exporter_of(signature.format).mlflow_flavor(),
     )
     _require_new(step, version)
     step.log(summary=f"version {version.version}, challenger", tags={"model": str(version)})

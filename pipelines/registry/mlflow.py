@@ -9,10 +9,12 @@ Git is the truth about what is released; the aliases mirror it for people and to
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bento.signature import MODEL_FILE, Signature
+from bento.formats.load import format_of
+from bento.signature import SIGNATURE_FILE, Signature
 from pipelines.documents import Document
 from pipelines.errors import MlopsError
 from pipelines.runs.tracking import mlflow_client
@@ -20,6 +22,8 @@ from pipelines.runs.tracking import mlflow_client
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+# From a model folder and its mlflow.models.ModelSignature, write the folder's MLmodel.
+AddFlavor = Callable[[Path, Any], None]
 Alias = Literal["challenger", "champion", "production"]
 MODEL_ARTIFACT = "registered-model"
 CONTENT_TAG = "content"
@@ -51,13 +55,31 @@ class ModelVersion(Document):
 
 
 def register(
-    tracking_uri: str, run: str, name: str, model: Path, signature: Signature, tags: dict[str, str]
+    tracking_uri: str,
+    run: str,
+    name: str,
+    model: Path,
+    signature: Signature,
+    tags: dict[str, str],
+    *,
+    add_flavor: AddFlavor | None = None,
 ) -> ModelVersion:
-    """Register the exported model of an MLflow run. A run has one version at most: asking again gives the same."""
+    """Register the exported model of an MLflow run. A run has one version at most: asking again gives the same.
+
+    `add_flavor` writes MLflow's own description of the format; without it, MLflow loads the model with bento.runtime.
+
+    Raises:
+        RegistryUnavailable: MLflow could not be reached, or refused.
+    """
     client = mlflow_client(tracking_uri)
+
+    def make_loadable(folder: Path) -> None:
+        if not (folder / "MLmodel").exists():
+            (add_flavor or _add_pyfunc_flavor)(folder, _mlflow_signature(signature))
+
     try:
         existing = _version_of_run(client, name, run)
-        version = existing or _create_version(client, run, name, model, signature, tags)
+        version = existing or _create_version(client, run, name, model, make_loadable, tags)
         client.set_registered_model_alias(name, "challenger", version)
     except MlopsError:
         raise
@@ -114,8 +136,8 @@ def download_model(tracking_uri: str, model: str, folder: Path) -> Path:
         if _is_missing(error) or isinstance(error, OSError):
             raise ModelVersionMissing(f"MLflow at {tracking_uri} has no model {model}: {error}") from error
         raise RegistryUnavailable(f"MLflow at {tracking_uri} did not give {model}: {error}") from error
-    if not (fetched / MODEL_FILE).is_file():
-        raise ModelVersionMissing(f"{model} has no {MODEL_FILE} in MLflow at {source}")
+    if missing := _missing_files(fetched):
+        raise ModelVersionMissing(f"{model} has no {', '.join(missing)} in MLflow at {source}")
     return fetched
 
 
@@ -125,13 +147,18 @@ def _version_of_run(client: "MlflowClient", name: str, run: str) -> str | None:
 
 
 def _create_version(
-    client: "MlflowClient", run: str, name: str, model: Path, signature: Signature, tags: dict[str, str]
+    client: "MlflowClient",
+    run: str,
+    name: str,
+    model: Path,
+    make_loadable: Callable[[Path], None],
+    tags: dict[str, str],
 ) -> str:
     """The files are whole in the run before the version exists, so a version never points at half a model."""
     with tempfile.TemporaryDirectory(prefix="registering-") as scratch:
         # A copy: what a step is given stays as it was, for it is what later steps are given too.
         loadable = Path(shutil.copytree(model, Path(scratch) / "model"))
-        _make_loadable(loadable, signature)
+        make_loadable(loadable)
         client.log_artifacts(run, str(loadable), MODEL_ARTIFACT)
     if not any(known.name == name for known in client.search_registered_models(f"name = '{name}'")):
         client.create_registered_model(name, description=f"Released by commits to apps/{name}/*/release.yaml")
@@ -139,28 +166,21 @@ def _create_version(
     return str(client.create_model_version(name, source, run_id=run, tags=tags).version)
 
 
-def _make_loadable(model: Path, signature: Signature) -> None:
-    """Add MLflow's own description, so that `mlflow.pyfunc.load_model` works on the version."""
-    import mlflow.onnx
-    import onnx
+def _missing_files(model: Path) -> list[str]:
+    """What a model folder lacks of what its signature asks for."""
+    if not (model / SIGNATURE_FILE).is_file():
+        return [SIGNATURE_FILE]
+    files = format_of(Signature.read(model / SIGNATURE_FILE).format).files
+    return [name for name in files if not (model / name).is_file()]
 
-    if (model / "MLmodel").exists():
-        return
-    scratch = model.with_name(f".{model.name}-mlflow")
-    shutil.rmtree(scratch, ignore_errors=True)
-    mlflow.onnx.save_model(
-        onnx.load(model / MODEL_FILE),
-        str(scratch),
-        signature=_mlflow_signature(signature),
-        pip_requirements=["onnxruntime"],
-        save_as_external_data=False,
-        onnx_execution_providers=["CPUExecutionProvider"],
-    )
-    for path in scratch.iterdir():
-        if path.name not in (MODEL_FILE, "MLmodel"):
-            path.replace(model / path.name)
-    (scratch / "MLmodel").replace(model / "MLmodel")
-    shutil.rmtree(scratch)
+
+def _add_pyfunc_flavor(folder: Path, signature: Any) -> None:
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    described = Model(signature=signature)
+    mlflow.pyfunc.add_to_model(described, loader_module="bento.pyfunc")
+    described.save(str(folder / "MLmodel"))
 
 
 def _mlflow_signature(signature: Signature) -> Any:

@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bento.signature import GOLDEN_FILE, MODEL_FILE, SIGNATURE_FILE, Golden, Signature, TensorField
+from bento.formats.load import format_of
+from bento.signature import GOLDEN_FILE, SIGNATURE_FILE, Golden, Signature, TensorField
 from pipelines.data.examples import Examples
 from pipelines.data.split import split
 from pipelines.documents import Document
 from pipelines.errors import MlopsError
-from pipelines.training.export import export, signature_of, trained_outputs
+from pipelines.training.export import signature_of
+from pipelines.training.formats.load import exporter_for
 from pipelines.usecase import UseCase
 from pipelines.usecase.code import load_function, raised_at
 
@@ -39,7 +41,7 @@ class TrainerFailed(MlopsError):
 
 
 class Candidate(Document):
-    """What was trained."""
+    """What was trained. `description` is what its format says of the exported model."""
 
     KIND = "candidate"
 
@@ -50,6 +52,7 @@ class Candidate(Document):
     validation_rows: int
     test_rows: int
     classes: list[str | int | bool] | None
+    description: dict[str, str] = {}
 
 
 def train(
@@ -72,14 +75,15 @@ def train(
     merged = {**usecase.training.params, **params}
 
     model = _call(usecase, code, training, validation, merged, seed)
-    signature = signature_of(usecase, training.classes)
+    exporter = exporter_for(model, usecase.training.format)
+    signature = signature_of(usecase, training.classes, exporter.name)
     exported = folder / MODEL_FOLDER
     exported.mkdir(parents=True, exist_ok=True)
-    export(model, signature, exported / MODEL_FILE)
+    exporter.export(model, signature, exported)
     signature.write(exported / SIGNATURE_FILE)
 
     frame = None if signature.tensor else test.frame()
-    own_outputs = trained_outputs(model, signature, test.columns, frame)
+    own_outputs = exporter.answer(model, signature, test.columns, frame)
     if own_outputs is not None:
         if not np.isfinite(own_outputs).all():
             raise TrainerFailed(
@@ -99,6 +103,7 @@ def train(
         validation_rows=len(validation),
         test_rows=parts.test.num_rows,
         classes=list(training.classes) if training.classes else None,
+        description=format_of(exporter.name).describe(exported),
     )
     candidate.write(folder / CANDIDATE_FILE)
     return candidate

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from pipelines.errors import did_you_mean
 from pipelines.metric_catalog import Task, all_metrics_for, find_metric, metrics_for
-from pipelines.plugins import PluginBroken
+from pipelines.plugins import PluginBroken, plugin_names
 from pipelines.usecase.api_version import API_VERSION, ApiVersion
 from pipelines.usecase.data import (
     CategoryFeature,
@@ -126,7 +126,21 @@ class Training(Strict):
         description="Given to train() as they are, and tracked. A run may set some of them anew.",
         examples=[{"trees": 80, "learning_rate": 0.1}],
     )
+    format: Words | None = Field(
+        default=None,
+        description="How the model is kept and served: `onnx`, or a format that an installed plugin offers. "
+        "Left out, ONNX where the model can be said in it.",
+        examples=["onnx"],
+    )
     seed: int = Field(default=42, ge=0, lt=2**32, description="The start of all chance.", examples=[42])
+
+    @field_validator("format")
+    @classmethod
+    def _format_is_known(cls, value: str | None) -> str | None:
+        if value not in (None, "onnx", *plugin_names("model_formats")):
+            known = ["onnx", *plugin_names("model_formats")]
+            raise ValueError(f"{value!r} is not allowed{did_you_mean(str(value), known)}; allowed: {', '.join(known)}")
+        return value
 
 
 def _metrics_of_each_task() -> list[Any]:

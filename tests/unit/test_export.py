@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from bento.signature import CategoryField, NumberField, Signature, TensorField
-from pipelines.training.export import NotExportable, export, trained_outputs
+from pipelines.training.formats.exporter import NotExportable
+from pipelines.training.formats.onnx import export, trained_outputs
 
 RNG = np.random.default_rng(7)
 ROWS = 300
@@ -161,7 +162,7 @@ def test_two_processes_export_the_same_model_to_the_same_bytes(tmp_path, flights
     fitted = tabular_pipeline(HistGradientBoostingClassifier(max_iter=10)).fit(flights, late)
     (tmp_path / "fitted.pickle").write_bytes(pickle.dumps((fitted, TABLE)))
     program = (
-        "import pathlib, pickle, sys; from pipelines.training.export import export; "
+        "import pathlib, pickle, sys; from pipelines.training.formats.onnx import export; "
         "export(*pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()), pathlib.Path(sys.argv[2]))"
     )
     exported = []
