@@ -14,6 +14,7 @@ that plugin's alone: it is an error where its name is used, and a line of `mlops
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -87,6 +88,12 @@ def find_plugin(group: Group, name: str) -> Plugin | None:
 def plugin_names(group: Group) -> list[str]:
     """The names that plugins add to a group's built-in ones."""
     return list(dict.fromkeys(plugin.name for plugin in installed(group)))
+
+
+def scan_again() -> None:
+    """Forget what is installed: a distribution has come or gone while this process runs."""
+    importlib.invalidate_caches()
+    _installed.cache_clear()
 
 
 @functools.lru_cache(maxsize=64)

@@ -9,6 +9,8 @@ from textwrap import dedent
 
 import pytest
 
+from pipelines.plugins import scan_again
+
 SOURCE = '''
 from typing import Literal
 
@@ -49,7 +51,7 @@ class Plugins:
     ) -> None:
         """One distribution with one module, named as it is; `entry_points`: group → name → value."""
         (self.site / f"{name}.py").write_text(dedent(code))
-        info = self.site / f"{name}-1.0.dist-info"
+        info = self.site / f"{name.replace('-', '_')}-1.0.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         sections = [
@@ -57,6 +59,7 @@ class Plugins:
             for group, names in entry_points.items()
         ]
         (info / "entry_points.txt").write_text("\n".join(sections))
+        scan_again()
 
 
 @pytest.fixture

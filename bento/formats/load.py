@@ -40,4 +40,7 @@ def checked(found: object, name: str, who: str) -> ModelFormat:
             raise FormatBroken(f"{who} needs `{attribute}`")
     if found.name != name:
         raise FormatBroken(f"{who} is called {found.name!r} by its class")
-    return found()
+    try:
+        return found()
+    except TypeError as error:
+        raise FormatBroken(f"{who} cannot be made: TypeError: {error}") from error

@@ -23,7 +23,9 @@ def check(context: Context, names: tuple[str, ...], schemas: Path | None, as_jso
 
     With NAMES, only those use cases: usecase.yaml, its overrides and the functions it names. Without, also everything
     that Flux would apply, built and held to the rules of docs/checks.md. Nothing is run, and the data is not looked at.
+    Installed plugins are listed; one that is broken is a problem of the use cases that name it, and of no other.
     """
+    from pipelines.gitops.plugin_check import describe_plugins
     from pipelines.gitops.usecase_check import check_usecase, told_valid
     from pipelines.usecase import usecase_names
     from pipelines.vertex.check import check_vertex
@@ -41,6 +43,7 @@ def check(context: Context, names: tuple[str, ...], schemas: Path | None, as_jso
         problems += [str(finding) for finding in report.findings]
         notes = report.notes
         judged = report.judged
+    notes = notes if names else [*notes, *describe_plugins()]
     if as_json:
         from pipelines.cli.documents import CheckDocument
 

@@ -77,9 +77,13 @@ def _training_half(plugin: Plugin) -> Exporter:
             f"has a training half, {serving.training}, that cannot be loaded: {type(error).__name__}: {error}"
         ) from error
     if not (isinstance(found, type) and issubclass(found, Exporter)):
-        raise plugin.broken(
-            f"needs {serving.training} to be a subclass of pipelines.training.formats.exporter.Exporter"
-        )
+        why = f"has a training half, {serving.training}, that is no subclass of {Exporter.__module__}.Exporter"
+        raise plugin.broken(why)
     if found.name != plugin.name:
         raise plugin.broken(f"has a training half, {serving.training}, that is called {found.name!r}")
-    return found()
+    try:
+        return found()
+    except TypeError as error:
+        raise plugin.broken(
+            f"has a training half, {serving.training}, that cannot be made: TypeError: {error}"
+        ) from error
