@@ -2,13 +2,15 @@
 
 Runs the tiny use case's real pipeline, its steps as forks of a worker that imports ahead, and beside it with a fresh
 interpreter for each step. A step costs the time from the end of the step before it to its own end, less the time spent
-inside the use case's own load() and train().
+inside the use case's own load() and train(). On a busy machine compare the processor's seconds, which count all
+processes of a run.
 
     python -m tests.bench.bench_steps [--runs 3]
 """
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -48,6 +50,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     runs = parser.parse_args().runs
     costs: dict[bool, list[dict[str, float]]] = {False: [], True: []}
+    used: dict[bool, list[float]] = {False: [], True: []}
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder) / "checkout")
         lab.write_model(MODEL_PY + TIMED)
@@ -55,7 +58,9 @@ def main() -> None:
         for number in range(runs):
             for is_fresh in (False, True):
                 own = Path(folder) / f"own-{number}-{is_fresh}"
+                before = _processor()
                 costs[is_fresh].append(_run(lab, own, 1.0 + number + is_fresh / 2, is_fresh))
+                used[is_fresh].append(_processor() - before)
     print(f"\n{runs} runs each, medians in seconds beside the user's own work\n")
     print("| step | forked | fresh interpreter |\n|---|---|---|")
     for step in STEPS:
@@ -63,6 +68,8 @@ def main() -> None:
         print(f"| {step} | {forked:.2f} | {fresh:.2f} |")
     forked, fresh = (statistics.median(sum(cost.values()) for cost in costs[kind]) / len(STEPS) for kind in costs)
     print(f"| **mean** | **{forked:.2f}** | **{fresh:.2f}** |")
+    forked, fresh = (statistics.median(used[kind]) / len(STEPS) for kind in used)
+    print(f"| processor, mean | {forked:.2f} | {fresh:.2f} |")
 
 
 def _run(lab: Lab, own: Path, c: float, is_fresh: bool) -> dict[str, float]:
@@ -77,6 +84,12 @@ def _run(lab: Lab, own: Path, c: float, is_fresh: bool) -> dict[str, float]:
     if read_run(folder).outcome not in ("released", "rejected"):
         raise SystemExit(f"{ran.stdout}{ran.stderr}\n{json.dumps(read_run(folder).model_dump(mode='json'), indent=2)}")
     return _costs(folder, request, began, [float(line) for line in own.read_text().splitlines()])
+
+
+def _processor() -> float:
+    """Seconds of all children that have ended, with what they have waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _costs(folder: Path, request: RunRequest, began: float, own: list[float]) -> dict[str, float]:
