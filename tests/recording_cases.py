@@ -109,6 +109,9 @@ class LoopbackMonitor:
         self.tokens: list[str] = []
         self.statuses: deque[int] = deque()  # the next answers; then `status`
         self.status = 200
+        self.retry_after = ""
+        self.says_why = True  # as the monitor does; a proxy does not
+        self.refuses: set[str] = set()  # texts of which a segment is always answered with `status`
         monitor = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -123,11 +126,19 @@ class LoopbackMonitor:
                 if keep:
                     monitor.tokens.append(self.headers.get("authorization", ""))
                 status = monitor.statuses.popleft() if monitor.statuses else monitor.status
+                if monitor.refuses and not any(text.encode() in body for text in monitor.refuses):
+                    status = 200
                 if status < 300 and keep:
                     monitor.bodies.append(body)
+                told = b'{"detail": "because"}' if status >= 400 and monitor.says_why else b""
                 self.send_response(status)
-                self.send_header("content-length", "0")
+                self.send_header("content-length", str(len(told)))
+                if told:
+                    self.send_header("content-type", "application/problem+json")
+                if monitor.retry_after:
+                    self.send_header("retry-after", monitor.retry_after)
                 self.end_headers()
+                self.wfile.write(told)
 
             def log_message(self, *_: object) -> None:
                 pass

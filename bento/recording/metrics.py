@@ -5,7 +5,7 @@ import time
 from bento.metrics import register
 from bento.recording.spool import Spool
 
-REASONS = ("queue-full", "spool-full", "spool-broken", "refused")
+REASONS = ("queue-full", "spool-full", "spool-broken", "too-old", "refused")
 
 
 class RecordingMetrics:

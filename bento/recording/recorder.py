@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from pydantic import SecretStr
 
 from bento.recording import segments
+from bento.recording.losses import Losses
 from bento.recording.metrics import RecordingMetrics
 from bento.recording.segments import SegmentHeader
 from bento.recording.shipper import Address, Shipper
@@ -35,6 +36,7 @@ RETRY_SECONDS = 5.0
 LOOK_SECONDS = 2.0
 SHIP_SECONDS = 10.0
 DEFAULT_SPOOL_BYTES = 64 * 1024 * 1024
+DEFAULT_SPOOL_HOURS = 7 * 24
 
 log = logging.getLogger("bento")
 
@@ -58,7 +60,18 @@ class RecordingVariables(Variables):
         shown="`mlops-spool-<user id>` in the system's temporary folder",
     )
     spool_bytes: int = variable(
-        "MLOPS_SPOOL_BYTES", DEFAULT_SPOOL_BYTES, "Most bytes that may wait there.", shown="64 MiB", ge=1
+        "MLOPS_SPOOL_BYTES",
+        DEFAULT_SPOOL_BYTES,
+        "Most bytes that may wait there; then the oldest predictions are dropped.",
+        shown="64 MiB",
+        ge=1,
+    )
+    spool_hours: int = variable(
+        "MLOPS_SPOOL_HOURS",
+        DEFAULT_SPOOL_HOURS,
+        "How long a prediction may wait there for a monitor that does not take it; then it is dropped.",
+        shown="168, a week",
+        ge=1,
     )
 
 
@@ -71,6 +84,7 @@ class RecordingOptions:
     folder: Path | None = None
     spool: Path = Path(tempfile.gettempdir()) / f"mlops-spool-{os.getuid()}"
     spool_bytes: int = DEFAULT_SPOOL_BYTES
+    spool_hours: int = DEFAULT_SPOOL_HOURS
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> "RecordingOptions | None":
@@ -82,8 +96,8 @@ class RecordingOptions:
         try:
             given = RecordingVariables.load(env)
         except VariableWrong as error:
-            log.error("%s; %d is used", error, DEFAULT_SPOOL_BYTES)  # noqa: TRY400 - its cause is the message
-            given = RecordingVariables.load({**env, "MLOPS_SPOOL_BYTES": ""})
+            log.error("%s; the default is used", error)  # noqa: TRY400 - its cause is the message
+            given = RecordingVariables.load({**env, "MLOPS_SPOOL_BYTES": "", "MLOPS_SPOOL_HOURS": ""})
         monitor = given.monitor.rstrip("/")
         if not monitor and not given.folder:
             return None
@@ -93,6 +107,7 @@ class RecordingOptions:
             folder=None if monitor else given.folder,
             spool=given.spool or cls.spool,
             spool_bytes=given.spool_bytes,
+            spool_hours=given.spool_hours,
         )
 
     def address(self) -> Address | None:
@@ -112,7 +127,8 @@ class Recorder:
     def __init__(self, options: RecordingOptions, header: SegmentHeader) -> None:
         self.spool = Spool(options.spool, options.spool_bytes)
         self.metrics = RecordingMetrics(self.spool)
-        self.shipper = Shipper(self.spool, options.address, self.metrics)
+        self.losses = Losses(self.metrics)
+        self.shipper = Shipper(self.spool, options.address, self.metrics, self.losses, options.spool_hours * 3600)
         self._options = options
         self._is_on = options.address() is not None
         self._looked = time.monotonic()
@@ -139,7 +155,9 @@ class Recorder:
         size = len(request) + len(answer)
         waiting = self._put - self._taken + size
         if waiting > QUEUE_BYTES or len(self._queue) >= QUEUE_LENGTH:
-            self.metrics.drop("queue-full", predictions)
+            self.losses.drop(
+                "queue-full", predictions, "predictions come faster than they can be kept: some are dropped"
+            )
             return
         self._put += size
         self._queue.append((time.time_ns() // 1_000_000, predictions, content_type, request, answer))
@@ -158,6 +176,7 @@ class Recorder:
         self.shipper.close(max(0.0, deadline - time.monotonic()))
         with contextlib.suppress(OSError):
             self.spool.leave()
+        self.losses.report(is_last=True)
 
     def _run(self) -> None:
         while True:
@@ -169,6 +188,7 @@ class Recorder:
                     self._look_for_the_monitor()
                 self._write_queue()
                 self._close_segment(unless_younger=0.0 if stopping else SEGMENT_SECONDS)
+                self.losses.report()
             except Exception:
                 log.exception("recording predictions failed; it goes on with the next ones")
             if stopping:
@@ -199,9 +219,8 @@ class Recorder:
         if time.monotonic() < self._broken_until:
             self.metrics.drop("spool-broken", predictions)
             return
-        beginning = len(self._beginning) if self._segment is None else 0
-        if self.spool.bytes + beginning + size > self.spool.limit:
-            self.metrics.drop("spool-full", predictions)
+        if not self._make_room(size + (len(self._beginning) if self._segment is None else 0)):
+            self.losses.drop("spool-full", predictions, f"{self.spool.root} is too small for what is recorded at once")
             self._close_segment()
             return
         try:
@@ -219,6 +238,15 @@ class Recorder:
         self.metrics.recorded.inc(predictions)
         if self._segment.size >= SEGMENT_BYTES:
             self._close_segment()
+
+    def _make_room(self, size: int) -> bool:
+        """Whether so many bytes can be written, perhaps in place of the oldest."""
+        if self.spool.has_room(size):
+            return True
+        why = f"{self.spool.limit} bytes wait for the monitor in {self.spool.root}: the oldest predictions are dropped"
+        with contextlib.suppress(OSError):
+            self.losses.drop("spool-full", self.spool.make_room(size), why)
+        return self.spool.has_room(size)
 
     def _close_segment(self, unless_younger: float = 0.0) -> None:
         segment = self._segment

@@ -1,11 +1,15 @@
 """Sending closed segments to the monitor, the oldest first, until it has them.
 
 2xx                           it has them: the segment goes
-409, 500                      it cannot take this one now: the others go first; given up after some attempts
-401, 403, 404, 405, 408,      it takes nothing now, or is not set up yet: all wait, longer each time,
-425, 429, 3xx, other 5xx,     and when the spool is full, new ones are dropped
+409, 500, 4xx without reason  it does not take this one now: the others go first, this one is tried again
+401, 403, 404, 405, 408,      it takes nothing now, or is not set up yet: all wait
+425, 429, 3xx, other 5xx,
 no connection
-other 4xx, such as 400, 413   it will never take this one: put aside, its predictions are lost and counted
+4xx that says why             it will never take this one: put aside, its predictions are lost and counted
+
+Only a monitor says why, by a problem document (RFC 9457): a proxy between that answers 400 or 413 loses nothing. Pauses
+grow from half a second to a minute, with jitter; Retry-After is heeded, up to a minute. What has waited longer than the
+spool allows, and could not be sent for ten minutes either, is dropped, the oldest first.
 """
 
 import logging
@@ -19,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bento.recording import segments
+from bento.recording.losses import Losses
 from bento.recording.metrics import RecordingMetrics
 from bento.recording.spool import Spool
 
@@ -30,7 +35,9 @@ LONGEST_PAUSE_SECONDS = 60.0
 ADOPT_SECONDS = 30.0
 IDLE_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
-MOST_ATTEMPTS = 10
+PATIENCE_SECONDS = 600.0  # a server that was off for longer than its spool keeps things sends them nevertheless
+MOST_IN_A_ROW = 5  # segments that are not taken; then the monitor is left alone for a while
+PROBLEM = "application/problem+json"
 NOT_NOW = frozenset({401, 403, 404, 405, 408, 425, 429})
 NOT_THIS_ONE_NOW = frozenset({409, 500})
 
@@ -54,12 +61,16 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Answer:
+    """What the monitor said. `retry_after`: seconds that it asks for."""
+
     outcome: Outcome
     words: str
+    retry_after: float = 0.0
 
 
 @dataclass
 class _Deferred:
+    since: float
     attempts: int = 0
     not_before: float = 0.0
 
@@ -67,15 +78,26 @@ class _Deferred:
 class Shipper:
     """A thread that posts what the spool holds. Where to is asked every time: a token is changed while servers run."""
 
-    def __init__(self, spool: Spool, address: Callable[[], Address | None], metrics: RecordingMetrics) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        address: Callable[[], Address | None],
+        metrics: RecordingMetrics,
+        losses: Losses,
+        keep_seconds: float,
+    ) -> None:
         self.spool = spool
         self.metrics = metrics
+        self.losses = losses
+        self._keep_seconds = keep_seconds
         self._address = address
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._deadline = float("inf")
         self._deferred: dict[str, _Deferred] = {}
         self._pause = 0.0
+        self._asked_for = 0.0  # by Retry-After
+        self._away_since: float | None = None
         self._adopted = float("-inf")
         self._told = ""
         self._thread = threading.Thread(target=self._run, name="shipping", daemon=True)
@@ -107,7 +129,7 @@ class Shipper:
                     if self._ship_all(client):
                         self._wake.wait(IDLE_SECONDS)
                     else:
-                        self._closing.wait(self._pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
+                        self._closing.wait(min(LONGEST_PAUSE_SECONDS, self._asked_for + jittered(self._pause)))
                     self._wake.clear()
                 self._ship_all(client)
         except Exception:
@@ -116,40 +138,92 @@ class Shipper:
     def _ship_all(self, client: "httpx.Client") -> bool:
         """Everything that is due; False when the monitor takes nothing now."""
         self._adopt()
-        for path in self.spool.waiting():
+        waiting = self.spool.waiting()
+        names = {path.name for path in waiting}
+        self._deferred = {name: deferred for name, deferred in self._deferred.items() if name in names}
+        in_a_row = 0
+        for path in waiting:
             deferred = self._deferred.get(path.name)
             if deferred and time.monotonic() < deferred.not_before:
                 continue
             if time.monotonic() >= self._deadline:
                 return True
             try:
-                if not self._ship(client, path):
-                    return False
+                outcome = self._ship(client, path)
+            except FileNotFoundError:  # dropped for newer ones meanwhile
+                continue
             except OSError as error:
                 self._tell(f"{path} cannot be shipped: {error.strerror}")
+                continue
+            in_a_row = in_a_row + 1 if outcome is Outcome.DEFERRED else 0
+            if outcome is Outcome.AWAY or in_a_row == MOST_IN_A_ROW:
+                self._back_off()
+                self._drop_too_old()
+                return False
+        self._drop_too_old()
         return True
 
-    def _ship(self, client: "httpx.Client", path: Path) -> bool:
-        """One segment; False when the monitor takes nothing now."""
-        data = path.read_bytes()
-        answer = self._post(client, data)
-        if answer.outcome is Outcome.AWAY:
-            self._pause = min(LONGEST_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, self._pause * 2))
-            self._tell(f"the monitor takes no predictions now: {answer.words}; they wait in {self.spool.root}")
-            return False
-        self._pause = 0.0
+    def _ship(self, client: "httpx.Client", path: Path) -> Outcome:
+        """One segment."""
+        with self.spool.sending(path):
+            data = path.read_bytes()
+            answer = self._post(client, data)
+            self._asked_for = answer.retry_after
+            if answer.outcome is Outcome.AWAY:
+                self._tell(f"the monitor takes no predictions now: {answer.words}; they wait in {self.spool.root}")
+            elif answer.outcome is Outcome.DEFERRED:
+                self._defer(path, answer)
+            else:
+                self._settle(path, data, answer)
+        return answer.outcome
+
+    def _settle(self, path: Path, data: bytes, answer: Answer) -> None:
+        """It will not be sent again."""
+        self._pause, self._away_since = 0.0, None
         self._tell("")
+        predictions = segments.count_predictions(data)
         if answer.outcome is Outcome.TAKEN:
-            self.metrics.shipped.inc(segments.count_predictions(data))
+            self.metrics.shipped.inc(predictions)
             self.spool.drop(path)
-        elif answer.outcome is Outcome.REFUSED or self._is_given_up(path):
-            self.metrics.drop("refused", segments.count_predictions(data))
-            self.spool.refuse(path)
-            log.error("the monitor refused the predictions in %s: %s", path.name, answer.words)
         else:
-            return True
+            why = f"the monitor refused the predictions in {path.name}, and perhaps others: {answer.words}"
+            self.losses.drop("refused", predictions, why)
+            self.spool.refuse(path)
         self._deferred.pop(path.name, None)
-        return True
+
+    def _defer(self, path: Path, answer: Answer) -> None:
+        """Let the others go first."""
+        if not self._deferred:
+            log.warning("the monitor does not take %s now: %s; it is tried again", path.name, answer.words)
+        deferred = self._deferred.setdefault(path.name, _Deferred(since=time.monotonic()))
+        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(deferred.attempts, 10))
+        deferred.attempts += 1
+        deferred.not_before = time.monotonic() + jittered(pause)
+
+    def _back_off(self) -> None:
+        self._pause = min(LONGEST_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, self._pause * 2))
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+
+    def _drop_too_old(self) -> None:
+        """What has waited for longer than the spool allows, unless it was not tried for long enough."""
+        tried_since = time.monotonic() - PATIENCE_SECONDS
+        is_away = self._away_since is not None and self._away_since <= tried_since
+        if not is_away and not self._deferred:
+            return
+
+        def may_go(name: str) -> bool:
+            deferred = self._deferred.get(name)
+            return is_away or (deferred is not None and deferred.since <= tried_since)
+
+        try:
+            dropped = self.spool.expire(time.time() - self._keep_seconds, may_go)
+        except OSError as error:
+            self._tell(f"{self.spool.root} cannot be cleared: {error.strerror}")
+            return
+        if dropped:
+            hours = self._keep_seconds / 3600
+            self.losses.drop("too-old", dropped, f"predictions that have waited for {hours:g} hours are dropped")
 
     def _post(self, client: "httpx.Client", data: bytes) -> Answer:
         import httpx
@@ -165,20 +239,7 @@ class Shipper:
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             return Answer(Outcome.AWAY, f"{url}: {type(error).__name__} {error}".strip())
         words = f"{url} answered {answer.status_code} {answer.text[:200]}".strip()
-        if answer.is_success:
-            return Answer(Outcome.TAKEN, words)
-        if answer.status_code in NOT_THIS_ONE_NOW:
-            return Answer(Outcome.DEFERRED, words)
-        is_refused = answer.is_client_error and answer.status_code not in NOT_NOW
-        return Answer(Outcome.REFUSED if is_refused else Outcome.AWAY, words)
-
-    def _is_given_up(self, path: Path) -> bool:
-        """One attempt more; True when it was the last."""
-        deferred = self._deferred.setdefault(path.name, _Deferred())
-        deferred.attempts += 1
-        pause = FIRST_PAUSE_SECONDS * 2 ** min(deferred.attempts, 10)
-        deferred.not_before = time.monotonic() + min(LONGEST_PAUSE_SECONDS, pause)
-        return deferred.attempts >= MOST_ATTEMPTS
+        return Answer(outcome_of(answer), words, _retry_after(answer))
 
     def _adopt(self) -> None:
         """What dead servers left is looked for now and then."""
@@ -187,11 +248,14 @@ class Shipper:
         self._adopted = time.monotonic()
         try:
             found = self.spool.adopt()
+            dropped = self.spool.make_room(0)
         except OSError as error:
             self._tell(f"predictions cannot be kept in {self.spool.root}: {error.strerror}")
             return
         if found:
             log.info("%d segments of predictions found in %s", found, self.spool.root)
+        if dropped:
+            self.losses.drop("spool-full", dropped, f"other servers left more than fits in {self.spool.root}")
 
     def _tell(self, trouble: str) -> None:
         """Each trouble once, not at every attempt."""
@@ -200,3 +264,26 @@ class Shipper:
         elif self._told and not trouble:
             log.warning("the monitor takes predictions again")
         self._told = trouble
+
+
+def outcome_of(answer: "httpx.Response") -> Outcome:
+    """What an answer means for the segment that was sent."""
+    if answer.is_success:
+        return Outcome.TAKEN
+    if answer.status_code in NOT_THIS_ONE_NOW:
+        return Outcome.DEFERRED
+    if not answer.is_client_error or answer.status_code in NOT_NOW:
+        return Outcome.AWAY
+    says_why = answer.headers.get("content-type", "").partition(";")[0].strip() == PROBLEM
+    return Outcome.REFUSED if says_why else Outcome.DEFERRED
+
+
+def jittered(seconds: float) -> float:
+    """Between half and all of it, so that servers do not come back at the same moment."""
+    return seconds * random.uniform(0.5, 1)  # noqa: S311 - no secret
+
+
+def _retry_after(answer: "httpx.Response") -> float:
+    """Seconds; a date is not understood."""
+    told = answer.headers.get("retry-after", "").strip()
+    return float(told) if told.isascii() and told.isdigit() else 0.0

@@ -17,8 +17,10 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from bento.recording.segments import count_predictions
 
 OPEN, CLOSED = ".open", ".segment"
 REFUSED = "refused"
@@ -35,8 +37,9 @@ class Spool:
         self.limit = limit
         self.folder = root / f"server-{os.getpid()}-{secrets.token_hex(4)}"
         self._lock_file: int | None = None
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._bytes = 0
+        self._sending = ""
 
     @property
     def bytes(self) -> int:
@@ -86,6 +89,36 @@ class Spool:
             return sorted(self.folder.glob(f"*{CLOSED}"))
         return []
 
+    @contextlib.contextmanager
+    def sending(self, path: Path) -> Iterator[None]:
+        """While it is under way to the monitor, it is not dropped."""
+        with self._guard:
+            self._sending = path.name
+        try:
+            yield
+        finally:
+            self._sending = ""
+
+    def has_room(self, size: int) -> bool:
+        """Whether so many bytes more are within the limit."""
+        return self.bytes + size <= self.limit
+
+    def make_room(self, size: int) -> int:
+        """Drop the oldest until there is room, or nothing is left to drop; how many predictions those held.
+
+        At once a little more than is needed, so that a full spool is not searched for every request.
+        """
+        dropped = 0
+        for path in self.waiting() if not self.has_room(size) else []:
+            if self.has_room(max(size, self.limit // 16)):
+                break
+            dropped += self._discard(path)
+        return dropped
+
+    def expire(self, before: float, may_go: Callable[[str], bool]) -> int:
+        """Drop what was begun before, in seconds since 1970, and `may_go` by its name; how many predictions it held."""
+        return sum(self._discard(path) for path in self.waiting() if _begun(path) < before and may_go(path.name))
+
     def drop(self, path: Path) -> None:
         """The monitor has it."""
         size = path.stat().st_size
@@ -119,6 +152,19 @@ class Spool:
                 _remove(self.folder)
         os.close(self._lock_file)
         self._lock_file = None
+
+    def _discard(self, path: Path) -> int:
+        """Delete it unseen by the monitor; how many predictions it held."""
+        with self._guard, contextlib.suppress(FileNotFoundError):
+            if path.name == self._sending:
+                return 0
+            size, predictions = path.stat().st_size, 0
+            with contextlib.suppress(OSError):  # what cannot be read can be deleted
+                predictions = count_predictions(path.read_bytes())
+            path.unlink()
+            self.grew(-size)
+            return predictions
+        return 0
 
     def _is_mine(self) -> bool:
         return self._lock_file is not None and (self.folder / LOCK).exists()

@@ -55,8 +55,9 @@ class Rounds:
 
         Raises StoreError.
         """
-        for model in _judged_ones(sight):
-            self._metrics.show([found for kind in KINDS if (found := self._last(model, kind))])
+        with self._busy:  # or what was last would be shown over what a round has just found
+            for model in _judged_ones(sight):
+                self._metrics.show([found for kind in KINDS if (found := self._last(model, kind))])
 
     def hold(self, sight: Sight, now: datetime) -> Round:
         """Judge what is in sight. Raises StoreError where nothing can be kept: nothing is shown or acted on then."""

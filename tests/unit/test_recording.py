@@ -1,19 +1,24 @@
 """Recording without a server around it: frames, spool, queue, shipping to a monitor on loopback."""
 
+import contextlib
 import os
 import random
+import secrets
 import threading
 import time
 import zlib
 
+import httpx
 import pytest
 from prometheus_client import REGISTRY
 
 from bento.recording import recorder as recorder_module
 from bento.recording import segments, shipper
+from bento.recording.losses import Losses
+from bento.recording.metrics import REASONS, RecordingMetrics
 from bento.recording.recorder import Recorder, RecordingOptions
 from bento.recording.segments import NotASegment, count_predictions, read_segment
-from bento.recording.shipper import Address
+from bento.recording.shipper import Address, Outcome, Shipper
 from bento.recording.spool import Spool
 from tests.recording_cases import LoopbackMonitor, Recorded, flights, header
 from tests.serving import free_port, wait_until
@@ -62,7 +67,7 @@ def grown():
     counted = Counted()
     for name in ("model_predictions_recorded_total", "model_predictions_shipped_total"):
         counted.note(name)
-    for reason in ("queue-full", "spool-full", "spool-broken", "refused"):
+    for reason in REASONS:
         counted.note("model_predictions_dropped_total", reason=reason)
     return counted
 
@@ -76,6 +81,23 @@ def mounted(folder, url, token) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "url").write_text(url)
     (folder / "token").write_text(token)
+
+
+@contextlib.contextmanager
+def dead_server(root):
+    """The spool of one that ends with the block."""
+    spool = Spool(root, 10**9)
+    spool.claim()
+    yield spool
+    spool.leave()
+
+
+def put(spool, data, age=0.0):
+    """A closed segment that was begun so many seconds ago."""
+    path = spool.folder / f"{time.time_ns() - int(age * 1e9):020d}-{secrets.token_hex(4)}.segment"
+    path.write_bytes(data)
+    spool.grew(len(data))
+    return path
 
 
 def exchange() -> tuple[bytes, bytes]:
@@ -236,8 +258,9 @@ class TestOptions:
 
     def test_everything_comes_from_the_environment(self, tmp_path):
         env = {"MLOPS_MONITOR_URL": "http://monitor/", "MLOPS_MONITOR_TOKEN": "t", "MLOPS_SPOOL": str(tmp_path)}
-        options = RecordingOptions.load({**env, "MLOPS_SPOOL_BYTES": "1000"})
-        assert options == RecordingOptions(monitor="http://monitor", token="t", spool=tmp_path, spool_bytes=1000)
+        options = RecordingOptions.load({**env, "MLOPS_SPOOL_BYTES": "1000", "MLOPS_SPOOL_HOURS": "2"})
+        given = RecordingOptions(monitor="http://monitor", token="t", spool=tmp_path, spool_bytes=1000, spool_hours=2)
+        assert options == given
         assert options.address() == Address("http://monitor", "t")
 
     def test_a_folder_says_where_the_monitor_is_when_it_has_both_files(self, tmp_path):
@@ -252,9 +275,11 @@ class TestOptions:
         options = RecordingOptions.load({"MLOPS_MONITOR_URL": "http://m", "MLOPS_MONITOR_FOLDER": str(tmp_path)})
         assert options.address() == Address("http://m")
 
-    def test_a_size_that_is_none_is_told_and_left(self, caplog):
-        options = RecordingOptions.load({"MLOPS_MONITOR_URL": "http://m", "MLOPS_SPOOL_BYTES": "plenty"})
-        assert options.spool_bytes == recorder_module.DEFAULT_SPOOL_BYTES
+    @pytest.mark.parametrize("variable", ["MLOPS_SPOOL_BYTES", "MLOPS_SPOOL_HOURS"])
+    def test_a_limit_that_is_none_is_told_and_left(self, variable, caplog):
+        options = RecordingOptions.load({"MLOPS_MONITOR_URL": "http://m", variable: "plenty"})
+        assert options == RecordingOptions(monitor="http://m")
+        assert variable in caplog.text
         assert "'plenty'" in caplog.text
 
 
@@ -340,7 +365,7 @@ class TestRecorder:
             recorder.close()
             monitor.close()
 
-    @pytest.mark.parametrize("status", [301, 401, 403, 404, 429, 502, 503])
+    @pytest.mark.parametrize("status", [301, 401, 403, 404, 405, 408, 425, 429, 501, 502, 503, 504, 507])
     def test_a_monitor_that_takes_nothing_now_is_asked_again(self, status, tmp_path, monitor, grown):
         monitor.statuses.extend([status] * 3)
         recorder = recorder_to(monitor.url, tmp_path)
@@ -364,23 +389,60 @@ class TestRecorder:
         assert len(monitor.tokens) == 2
         assert len(list((tmp_path / "spool" / "refused").iterdir())) == 1
 
-    @pytest.mark.parametrize("status", [409, 500])
-    def test_one_that_always_fails_lets_the_others_by_and_is_given_up(self, status, tmp_path, monitor, grown):
-        monitor.status = status
+    @pytest.mark.parametrize("status", [400, 413, 422])
+    def test_what_a_proxy_refuses_without_saying_why_is_tried_again(self, status, tmp_path, monitor, grown):
+        monitor.says_why = False
+        monitor.statuses.extend([status] * 2)
         recorder = recorder_to(monitor.url, tmp_path)
         recorder.start()
-        recorder.record(JSON, *exchange(), 5)
-        wait_until(lambda: len(monitor.tokens) >= 2, "tried again")
-        monitor.statuses.append(200)
-        recorder.record(JSON, *exchange(), 1)
-        wait_until(lambda: grown("model_predictions_dropped_total", reason="refused") > 0, "given up")
-        monitor.status = 200
+        recorder.record(JSON, *exchange(), 3)
+        wait_until(lambda: grown("model_predictions_shipped_total") == 3, "shipped")
         recorder.close()
-        shipped, refused = (
-            grown("model_predictions_shipped_total"),
-            grown("model_predictions_dropped_total", reason="refused"),
-        )
-        assert (shipped, refused) in [(1, 5), (5, 1)]
+        assert grown("model_predictions_dropped_total", reason="refused") == 0
+
+    @pytest.mark.parametrize("status", [409, 500])
+    def test_one_that_is_not_taken_lets_the_others_by_and_is_never_given_up(self, status, tmp_path, monitor, grown):
+        monitor.status, monitor.refuses = status, {"poison"}
+        recorder = recorder_to(monitor.url, tmp_path)
+        recorder.start()
+        recorder.record(JSON, b"poison", b'{"ids": ["poison"]}', 5)
+        wait_until(lambda: len(monitor.tokens) >= 3, "tried again")
+        recorder.record(JSON, *exchange(), 1)
+        wait_until(lambda: grown("model_predictions_shipped_total") == 1, "the other one is shipped")
+        wait_until(lambda: len(monitor.tokens) >= 15, "tried more often than any limit that there was")
+        monitor.refuses, monitor.status = set(), 200
+        wait_until(lambda: grown("model_predictions_shipped_total") == 6, "shipped")
+        recorder.close()
+        assert "poison" in monitor.ids()
+        assert sum(grown("model_predictions_dropped_total", reason=reason) for reason in REASONS) == 0
+
+    def test_a_monitor_that_fails_at_everything_is_not_asked_for_each_of_them(
+        self, tmp_path, monitor, grown, monkeypatch
+    ):
+        monkeypatch.setattr(shipper, "FIRST_PAUSE_SECONDS", 60.0)
+        monkeypatch.setattr(shipper, "LONGEST_PAUSE_SECONDS", 60.0)
+        monitor.status = 500
+        with dead_server(tmp_path / "spool") as spool:
+            for _ in range(20):
+                put(spool, flights(1).segment())
+        recorder = recorder_to(monitor.url, tmp_path)
+        recorder.start()
+        wait_until(lambda: len(monitor.tokens) == shipper.MOST_IN_A_ROW, "some of them are tried")
+        recorder.close(0.1)
+        assert len(monitor.tokens) <= 2 * shipper.MOST_IN_A_ROW
+        assert len(list((tmp_path / "spool").glob("server-*/*.segment"))) == 20
+
+    def test_it_waits_as_long_as_the_monitor_asks(self, tmp_path, monitor, grown):
+        spool = Spool(tmp_path, 1000)
+        metrics = RecordingMetrics(spool)
+        one = Shipper(spool, lambda: Address(monitor.url), metrics, Losses(metrics), 3600)
+        monitor.status, monitor.retry_after = 503, "7"
+        with httpx.Client() as client:
+            answer = one._post(client, b"")
+        assert (answer.outcome, answer.retry_after) == (Outcome.AWAY, 7)
+        monitor.retry_after = "Sat, 21 Nov 2026 12:00:00 GMT"
+        with httpx.Client() as client:
+            assert one._post(client, b"").retry_after == 0
 
     def test_a_full_queue_drops_and_counts(self, tmp_path, monitor, grown, monkeypatch):
         monkeypatch.setattr(recorder_module, "QUEUE_LENGTH", 10)
@@ -404,26 +466,79 @@ class TestRecorder:
         recorder.close()
         assert grown("model_predictions_recorded_total") == 2
 
-    def test_a_full_spool_drops_and_counts_and_empties_when_the_monitor_is_back(self, tmp_path, grown):
+    def test_a_full_spool_drops_the_oldest_counts_them_and_says_so_once(self, tmp_path, grown, monkeypatch, caplog):
+        monkeypatch.setattr(recorder_module, "SEGMENT_SECONDS", 0.0)  # each batch is a segment
         port = free_port()
-        request, answer = exchange()
-        recorder = recorder_to(f"http://127.0.0.1:{port}", tmp_path, spool_bytes=3000)
+        request, _ = exchange()
+        recorder = recorder_to(f"http://127.0.0.1:{port}", tmp_path, spool_bytes=6000)
         recorder.start()
-        for _ in range(50):
-            recorder.record(JSON, request, answer, 1)
-            wait_until(lambda: not recorder._queue, "written or dropped")
-        wait_until(lambda: grown("model_predictions_dropped_total", reason="spool-full") > 0, "full")
-        assert recorder.spool.bytes <= 3000
+        for number in range(50):
+            recorder.record(JSON, request, b'{"ids": ["%d"]}' % number, 1)
+            wait_until(lambda: recorder._taken == recorder._put, "written")
+        wait_until(lambda: not list(recorder.spool.folder.glob("*.open")), "closed")
+        assert recorder.spool.bytes <= 6000
         monitor = LoopbackMonitor(port)
         try:
             wait_until(lambda: recorder.spool.bytes == 0, "shipped")
-            recorder.record(JSON, request, answer, 1)
             recorder.close()
-            kept = grown("model_predictions_recorded_total")
-            assert kept == len(monitor.ids()) == grown("model_predictions_shipped_total")
-            assert kept + grown("model_predictions_dropped_total", reason="spool-full") == 51
         finally:
             monitor.close()
+        dropped = grown("model_predictions_dropped_total", reason="spool-full")
+        assert dropped > 0
+        assert monitor.ids() == [str(number) for number in range(int(dropped), 50)]  # none of the newest is missing
+        assert grown("model_predictions_recorded_total") == 50
+        assert caplog.text.count("the oldest predictions are dropped") == 1
+        assert caplog.text.count(f"will not see: {int(dropped)} (spool-full)") == 1
+
+    def test_what_other_servers_left_counts_against_the_limit(self, tmp_path, grown):
+        segment = flights(2).segment()
+        for _ in range(3):
+            with dead_server(tmp_path / "spool") as spool:
+                put(spool, segment)
+        recorder = recorder_to(f"http://127.0.0.1:{free_port()}", tmp_path, spool_bytes=int(2.5 * len(segment)))
+        recorder.start()
+        wait_until(lambda: grown("model_predictions_dropped_total", reason="spool-full") == 2, "dropped")
+        assert recorder.spool.bytes == 2 * len(segment)
+        recorder.close(0.1)
+
+    def test_what_has_waited_for_too_long_is_dropped_when_it_cannot_be_sent(
+        self, tmp_path, monitor, grown, monkeypatch, caplog
+    ):
+        monkeypatch.setattr(shipper, "PATIENCE_SECONDS", 0.0)
+        monitor.status = 503
+        with dead_server(tmp_path / "spool") as spool:
+            put(spool, flights(3).segment(), age=2 * 3600)
+            put(spool, flights(1).segment(), age=60)
+        recorder = recorder_to(monitor.url, tmp_path, spool_hours=1)
+        recorder.start()
+        wait_until(lambda: grown("model_predictions_dropped_total", reason="too-old") == 3, "dropped")
+        monitor.status = 200
+        wait_until(lambda: grown("model_predictions_shipped_total") == 1, "the younger one is shipped")
+        recorder.close()
+        assert caplog.text.count("have waited for 1 hours") == 1
+
+    def test_so_is_one_that_is_not_taken_while_the_others_are(self, tmp_path, monitor, grown, monkeypatch):
+        monkeypatch.setattr(shipper, "PATIENCE_SECONDS", 0.0)
+        monitor.status, monitor.refuses = 409, {"poison"}
+        poison = b"".join(segments.pack(1, 4, JSON, b"poison", b'{"ids": []}'))
+        with dead_server(tmp_path / "spool") as spool:
+            put(spool, segments.begin(header()) + poison, age=2 * 3600)
+            put(spool, flights(1).segment(), age=2 * 3600)
+        recorder = recorder_to(monitor.url, tmp_path, spool_hours=1)
+        recorder.start()
+        wait_until(lambda: grown("model_predictions_dropped_total", reason="too-old") == 4, "dropped")
+        recorder.close()
+        assert grown("model_predictions_shipped_total") == 1
+
+    def test_a_server_that_was_off_for_longer_sends_what_it_has_and_is_patient(self, tmp_path, monitor, grown):
+        monitor.statuses.extend([503] * 3)
+        with dead_server(tmp_path / "spool") as spool:
+            put(spool, flights(3).segment(), age=400 * 24 * 3600)
+        recorder = recorder_to(monitor.url, tmp_path, spool_hours=1)
+        recorder.start()
+        wait_until(lambda: grown("model_predictions_shipped_total") == 3, "shipped")
+        recorder.close()
+        assert grown("model_predictions_dropped_total", reason="too-old") == 0
 
     def test_the_beginning_of_a_segment_counts_as_well(self, tmp_path, grown, monkeypatch):
         monkeypatch.setattr(recorder_module, "SEGMENT_SECONDS", 0.0)  # each batch is a segment
