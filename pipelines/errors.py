@@ -22,6 +22,10 @@ class MlopsError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
 
+    @property
+    def line(self) -> str:
+        """Message and hint, for logs and answers that are read line by line."""
+        return f"{self.message}; {self.hint}" if self.hint else self.message
 
 def one_line(error: BaseException, longest: int = LONGEST_LINE) -> str:
     """What went wrong on one line of at most `longest` characters: without a hint, and never empty."""

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -110,6 +111,7 @@ class LoopbackMonitor:
         self.statuses: deque[int] = deque()  # the next answers; then `status`
         self.status = 200
         self.retry_after = ""
+        self.judge: Callable[[bytes], int] | None = None  # what it answers, by the body
         self.says_why = True  # as the monitor does; a proxy does not
         self.refuses: set[str] = set()  # texts of which a segment is always answered with `status`
         monitor = self
@@ -128,6 +130,7 @@ class LoopbackMonitor:
                 status = monitor.statuses.popleft() if monitor.statuses else monitor.status
                 if monitor.refuses and not any(text.encode() in body for text in monitor.refuses):
                     status = 200
+                status = monitor.judge(body) if monitor.judge else status
                 if status < 300 and keep:
                     monitor.bodies.append(body)
                 told = b'{"detail": "because"}' if status >= 400 and monitor.says_why else b""

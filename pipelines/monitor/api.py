@@ -44,7 +44,7 @@ STATUS: dict[type[MlopsError], int] = {
     SegmentInvalid: 400,
     LabelsInvalid: 400,
     AlertsInvalid: 400,
-    SegmentTooNew: 503,
+    SegmentTooNew: 409,  # this one not now; others of the same server may be older
     SegmentTooLarge: 413,
     LabelsTooMany: 413,
     UsecaseNotWatched: 409,
@@ -101,11 +101,11 @@ def _refusal(error: MlopsError) -> Response:
     from bento.problems import problem
 
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
-    answer = problem(status, f"{error.message}; {error.hint}" if error.hint else error.message)
+    answer = problem(status, error.line)
     if status == 503:
         answer.headers["retry-after"] = str(RETRY_SECONDS)
     if status >= 500:
-        log(error.message)
+        log(error.line)
     return answer
 
 

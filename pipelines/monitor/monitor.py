@@ -122,7 +122,7 @@ class Monitor:
         try:
             self.triggers.counts()
         except MlopsError as error:
-            return error.message
+            return error.line
         return None
 
     # --- what it does by itself -------------------------------------------------------------------------------
@@ -160,8 +160,8 @@ class Monitor:
                 act()
                 told = ""
             except MlopsError as error:
-                if error.message != told:  # what lasts is told once
-                    told = error.message
+                if error.line != told:  # what lasts is told once
+                    told = error.line
                     log(f"{threading.current_thread().name}: {told}")
             except Exception:  # noqa: BLE001 - a fault in one duty must not end it, nor the others
                 traceback.print_exc()

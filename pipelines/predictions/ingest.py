@@ -40,7 +40,7 @@ class SegmentInvalid(MlopsError):
 
 
 class SegmentTooNew(MlopsError):
-    """A segment of a newer server: this monitor must be upgraded first, and then takes it: HTTP 503."""
+    """A segment of a newer server: this monitor must be upgraded first, and then takes it: HTTP 409."""
 
 
 class SegmentTooLarge(MlopsError):

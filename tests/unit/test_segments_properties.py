@@ -159,7 +159,7 @@ def test_a_header_that_no_server_can_have_sent_is_answered_400_with_its_key(stor
     assert ".".join(path[:2]) in caught.value.message
 
 
-def test_a_segment_of_a_later_shape_is_answered_503_so_that_it_is_sent_again(store):
+def test_a_segment_of_a_later_shape_is_kept_by_its_server_until_the_monitor_is_upgraded(store):
     with pytest.raises(SegmentTooNew, match="a segment document of schema 2, written by a newer version") as caught:
         ingest(segment(HEADER | {"schema": 2}), store, no_rules, NOW)
     assert "upgrade the monitor" in (caught.value.hint or "")

@@ -21,13 +21,13 @@ from pipelines.predictions.store.revisions import MIGRATIONS, Revision, Revision
 from pipelines.predictions.store.store import Store
 from pipelines.retraining import schema as triggers
 from pipelines.retraining.queue import TriggerTable
+from tests.compat import store as samples
 from tests.databases import postgres
 from tests.monitor_cases import Service
 from tests.recording_cases import NOW, flights
 from tests.unit.test_store import ALWAYS, ORIGIN, row
 
 ROOT = Path(__file__).parents[2]
-COMPAT = ROOT / "tests" / "compat"
 DECLARED = [schema.metadata, triggers.metadata]
 TABLES = sorted(name for metadata in DECLARED for name in metadata.tables)
 HEAD = Revisions().head
@@ -48,18 +48,11 @@ class Place:
         self.kind = self.engine.dialect.name
 
     def load(self, version: str) -> "Place":
-        dump = (COMPAT / version / f"store.{'sqlite' if self.kind == 'sqlite' else 'postgres'}.sql").read_text()
-        self.run(dump)
+        samples.load(self.url, version)
         return self
 
     def run(self, script: str) -> None:
-        connection = self.engine.raw_connection()
-        if self.kind == "sqlite":
-            connection.driver_connection.executescript(script)
-        else:
-            connection.cursor().execute(script)
-            connection.commit()
-        connection.close()
+        samples.run(self.engine, script)
 
     def rows(self, table: str) -> list[str]:
         with self.engine.connect() as connection:
@@ -186,17 +179,21 @@ class TestHistory:
 
 
 class TestOlderDatabase:
-    def test_one_of_0_1_0_is_upgraded_and_keeps_every_row(self, place, open_database):
-        before = place.load("0.1.0").everything()
+    @pytest.mark.parametrize("version", samples.versions())
+    def test_one_of_every_version_is_upgraded_and_keeps_every_row(self, version, place, open_database):
+        before = place.load(version).everything()
         assert min(map(len, before.values())) > 0  # the sample has rows in every table
         database = open_database(place)
-        assert [one.id for one in database.upgrade()] == Revisions().ids
+        missing = database.state().missing
+        assert database.upgrade() == missing
+        assert version != "0.1.0" or missing == Revisions().all()
         assert place.everything() == before
         assert differences_of(database) == []
         assert database.upgrade() == []
 
-    def test_its_rows_are_read_and_added_to_by_today_s_code(self, place):
-        store = Store.open(place.load("0.1.0").url)
+    @pytest.mark.parametrize("version", samples.versions())
+    def test_its_rows_are_read_and_added_to_by_today_s_code(self, version, place):
+        store = Store.open(place.load(version).url)
         table = TriggerTable(store.database)
         staging = store.predictions("tiny-table", "staging", *ALWAYS, 100)
         assert len(staging) == 3
@@ -275,6 +272,7 @@ class TestNewerDatabase:
             assert service.client.get("/livez").status_code == 200
             ready = service.client.get("/readyz")
             assert (ready.status_code, "revision 0999" in ready.text) == (503, True)
+            assert "upgrade the monitor" in ready.text
 
     def test_a_monitor_that_runs_while_another_takes_the_tables_away_answers_503_as_well(self, tmp_path):
         with Service(tmp_path) as service:

@@ -41,7 +41,7 @@ def save_labels(connection: Connection, rows: Sequence[LabelRow], source: str, n
         for row in sorted_out.new
     ]
     insert_new(connection, table, new)
-    _save_conflicts(connection, sorted_out.contradicting, "prediction_id", source, now)
+    save_conflicts(connection, sorted_out.contradicting, "prediction_id", source, now)
     pending = [row.name for row in sorted_out.new if row.name not in predicted]
     return Labelled(
         accepted=len(new),
@@ -68,7 +68,7 @@ def save_key_labels(connection: Connection, rows: Sequence[LabelRow], source: st
     ]
     insert_new(connection, table, values)
     matched, keys = _label_predictions(connection, usecase, sorted_out.new, source, now)
-    _save_conflicts(connection, sorted_out.contradicting, "join_key", source, now)
+    save_conflicts(connection, sorted_out.contradicting, "join_key", source, now)
     return Labelled(
         accepted=len(values),
         duplicates=sorted_out.duplicates,
@@ -131,9 +131,10 @@ def _label_predictions(
     return matched, keys
 
 
-def _save_conflicts(
+def save_conflicts(
     connection: Connection, pairs: Sequence[tuple[LabelRow, Any]], name: str, source: str, now: datetime
 ) -> None:
+    """Keep the values that were refused, each with the one that stays; `name`: the column that `LabelRow.name` is."""
     rows = [
         {
             "id": _conflict_id(name, row),
@@ -146,6 +147,7 @@ def _save_conflicts(
             "source": source,
         }
         for row, kept in pairs
+        if not same_value(kept, row.value)
     ]
     insert_new(connection, schema.label_conflicts, rows)
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from pipelines.predictions.store import schema
-from pipelines.predictions.store.rows import Kept, Loss, Origin, PredictionRow, sample_of
+from pipelines.predictions.store.label_rows import save_conflicts
+from pipelines.predictions.store.rows import Kept, LabelRow, Loss, Origin, PredictionRow, sample_of
 from pipelines.predictions.store.statements import chunks, insert_new, insert_or_replace
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _values(row: PredictionRow) -> dict[str, Any]:
 
 
 def _label_by_key(connection: Connection, usecase: str, rows: Sequence[PredictionRow], now: datetime) -> int:
-    """Labels that were here before their predictions."""
+    """Labels that were here before their predictions. One by id that came after the one by key gives way to it."""
     waiting: dict[str, Any] = {}
     table = schema.key_labels
     for part in chunks(sorted({row.join_key for row in rows if row.join_key is not None})):
@@ -83,4 +84,24 @@ def _label_by_key(connection: Connection, usecase: str, rows: Sequence[Predictio
         for row in rows
         if row.join_key in waiting
     ]
+    _let_the_first_stay(connection, {row.id: waiting[row.join_key] for row in rows if row.join_key in waiting}, now)
     return insert_new(connection, schema.labels, labels)
+
+
+def _let_the_first_stay(connection: Connection, by_key: dict[str, Any], now: datetime) -> None:
+    """Had the prediction been there, the label by key would have been its own before the one by id came.
+
+    `by_key`: of a prediction's id, the row of its key's label.
+    """
+    table = schema.labels
+    for part in chunks(sorted(by_key)):
+        known = connection.execute(select(table).where(table.c.prediction_id.in_(part))).all()
+        for label in known:
+            first = by_key[label.prediction_id]
+            values = {"value": first.value, "observed_at": first.observed_at, "source": first.source}
+            if label.received <= first.received or values == {name: getattr(label, name) for name in values}:
+                continue
+            change = update(table).where(table.c.prediction_id == label.prediction_id)
+            connection.execute(change.values(received=first.received, **values))
+            refused = LabelRow(label.prediction_id, label.usecase, label.value, label.observed_at)
+            save_conflicts(connection, [(refused, first.value)], "prediction_id", label.source, now)
