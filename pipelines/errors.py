@@ -27,6 +27,7 @@ class MlopsError(Exception):
         """Message and hint, for logs and answers that are read line by line."""
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
+
 def one_line(error: BaseException, longest: int = LONGEST_LINE) -> str:
     """What went wrong on one line of at most `longest` characters: without a hint, and never empty."""
     return _one_line(Exception(error.message) if isinstance(error, MlopsError) else error, longest)

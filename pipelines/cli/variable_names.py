@@ -62,6 +62,7 @@ NAMES = frozenset(
         "MLOPS_SNAPSHOTS",
         "MLOPS_SPOOL",
         "MLOPS_SPOOL_BYTES",
+        "MLOPS_SPOOL_HOURS",
         "MLOPS_START_RUNS",
         "MLOPS_STEPS_APART",
         "MLOPS_STORE",
