@@ -57,9 +57,8 @@ class LocalRunner:
         "OMP_WAIT_POLICY": "PASSIVE",
     }
 
-    def __init__(self, settings: Settings, python: str = sys.executable) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.python = python
         self._running: dict[str, _Running] = {}
 
     def check(self, request: RunRequest) -> None:
@@ -83,7 +82,7 @@ class LocalRunner:
         publisher.start()
         with (folder / LOG_FILE).open("ab") as log:
             child = subprocess.Popen(
-                [self.python, "-m", "pipelines.runners.worker", str(folder), *([] if can_fork() else ["--fresh"])],
+                [sys.executable, "-m", "pipelines.runners.worker", str(folder), *([] if can_fork() else ["--fresh"])],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
