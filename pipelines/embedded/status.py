@@ -8,7 +8,6 @@ from pipelines.embedded.monitor_process import MONITOR, url_file
 from pipelines.embedded.state import SERVED, Deployed, Failure, ReconcilerState, RunFiles, Target, run_folder
 from pipelines.embedded.supervisor_client import RECONCILER, Supervisor, Watched
 from pipelines.errors import MlopsError
-from pipelines.release.releases import open_releases
 from pipelines.settings import Settings
 
 MLFLOW = "mlflow"
@@ -89,6 +88,8 @@ def _at_rest(settings: Settings) -> PlatformStatus:
     """What `mlops up` would serve."""
     if settings.remote == str(settings.home / "origin.git") and not Path(settings.remote).exists():
         return PlatformStatus(running=False)
+    from pipelines.release.releases import open_releases  # not needed while the platform runs
+
     releases = open_releases(settings)
     try:
         head = releases.repository.fetch()
