@@ -73,7 +73,11 @@ class Examples:
         """The features of one value a row as a DataFrame; tensors are left out."""
         import pandas as pd
 
-        return pd.DataFrame({name: values for name, values in self.columns.items() if values.ndim == 1})
+        # Texts stay objects with any pandas: its third edition would make them a type of their own.
+        columns = {
+            name: pd.Series(values, dtype=values.dtype) for name, values in self.columns.items() if values.ndim == 1
+        }
+        return pd.DataFrame(columns)
 
 
 def _feature(table: pa.Table, name: str, feature: Feature) -> np.ndarray:
