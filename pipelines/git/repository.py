@@ -4,15 +4,14 @@ Blobs, a temporary index, a tree and a commit are made in a private bare cache a
 A process killed at any point leaves the remote as it was, or fully updated; the user's own checkout is never touched.
 """
 
-import random
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from bento.backoff import Backoff
 from pipelines.errors import MlopsError
 from pipelines.git.cache import (
     KEEP_PACKS,
@@ -30,8 +29,9 @@ from pipelines.git.process import GitFailed, decode, run_git
 
 ATTEMPTS = 12
 SECOND_CHANCES = 3
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 2.0
+PUSH_PAUSES = Backoff(first=0.05, longest=2.0, jitter=0.5)
+REMOTE_PAUSES = Backoff(first=1.0, jitter=0.5)
+CACHE_PAUSES = Backoff(first=0.025, longest=0.025, jitter=1.0)
 REMOTE_TIMEOUT_SECONDS = 600  # a first fetch brings the whole history; a stalled line is given up after 30 s
 STALLED = {"GIT_HTTP_LOW_SPEED_LIMIT": "1000", "GIT_HTTP_LOW_SPEED_TIME": "30"}
 
@@ -98,7 +98,7 @@ class Repository:
     def _fetch(self, refspec: str) -> subprocess.CompletedProcess[str]:
         # --update-shallow: an origin made from a shallow clone is one itself.
         options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow"]
-        for _ in _retries():
+        for _ in CACHE_PAUSES.attempts(ATTEMPTS):
             done = self._remote([*KEEP_PACKS, "fetch", *options, self.remote, refspec], check=False)
             lock = lock_error(done.stderr)
             if lock and remove_stale_lock(lock.path, self.cache):
@@ -329,8 +329,7 @@ class Repository:
     ) -> subprocess.CompletedProcess[str]:
         """A command that talks to the remote; its failures are told as what they mean."""
         access = Access.load()
-        pause = 1.0
-        for chance in range(SECOND_CHANCES):
+        for _ in REMOTE_PAUSES.attempts(SECOND_CHANCES):
             with access.environment(self.remote) as env:
                 done = run_git(
                     arguments,
@@ -340,31 +339,16 @@ class Repository:
                     timeout=REMOTE_TIMEOUT_SECONDS,
                 )
             done.stderr, done.stdout = access.without_token(done.stderr), access.without_token(done.stdout)
-            if done.returncode == 0 or chance == SECOND_CHANCES - 1 or not may_pass(done.stderr):
+            if done.returncode == 0 or not may_pass(done.stderr):
                 break
-            time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter
-            pause *= 2
         if check and done.returncode != 0:
             raise explain(self.remote, done.stderr + done.stdout, writing=arguments[0] == "push")
         return done
 
 
-def _retries() -> Iterator[int]:
-    """Try, wait for a moment, try again; the last answer counts."""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(FIRST_PAUSE * random.random())  # noqa: S311 - jitter
-        yield attempt
-
-
 def _attempts(remote: str, branch: str) -> Iterator[int]:
     """Try, wait a little longer each time, and in the end give up."""
-    pause = FIRST_PAUSE
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter
-            pause = min(pause * 2, LONGEST_PAUSE)
-        yield attempt
+    yield from PUSH_PAUSES.attempts(ATTEMPTS)
     raise PushRejected(
         f"{remote} got other commits on {branch} before ours {ATTEMPTS} times in a row",
         hint="try again; if it goes on, look for a process that pushes all the time",

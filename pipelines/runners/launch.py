@@ -13,15 +13,11 @@ from pipelines.runs.journal import Record
 from pipelines.runs.remote import read_remote
 from pipelines.runs.request import RunRequest, new_run_id
 from pipelines.runs.run import REQUEST_FILE, Run, read_run
-from pipelines.settings import Settings
+from pipelines.settings import Settings, require_writable
 from pipelines.usecase import load_usecase
 
 if TYPE_CHECKING:
     from pipelines.runs.remote import Remote
-
-
-class StateNotWritable(MlopsError):
-    """The state folder cannot be written to."""
 
 
 class AsOfWithoutTime(MlopsError):
@@ -51,7 +47,7 @@ def prepare(settings: Settings, name: str, runner: Runner | None = None) -> str:
 
     require_image_names(settings.images, settings.base_image)
     load_usecase(settings.root, name, settings.environment)
-    _require_writable(settings.home)
+    require_writable(settings.home)
     if runner and not runner.capabilities.on_this_machine:
         return settings.code or "unknown"
     if settings.remote == str(settings.home / "origin.git"):
@@ -171,16 +167,3 @@ def resume_request(settings: Settings, run_id: str, usecase: str, code: str, run
             hint=f"a release must name the code it came from; {again}",
         )
     return request
-
-
-def _require_writable(home: Path) -> None:
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        probe = home / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise StateNotWritable(
-            f"the state folder {home} cannot be written to: {error.strerror}",
-            hint="choose another with --home or MLOPS_HOME",
-        ) from error
