@@ -18,7 +18,12 @@ class Places(Variables):
         "MLOPS_ROOT", None, "The checkout with `apps/`.", shown="the nearest folder upwards that has `apps/`"
     )
     home: Path | None = variable("MLOPS_HOME", None, "The state folder.", shown="`.mlops` in the checkout")
-    environment: str = variable("MLOPS_ENVIRONMENT", "staging", "The environment that a run releases to.")
+    environment: str | None = variable(
+        "MLOPS_ENVIRONMENT",
+        None,
+        "The environment that a run releases to, one of [environments.yaml](environments.md).",
+        shown="the first that takes runs",
+    )
     tracking_uri: str | None = variable(
         "MLOPS_TRACKING_URI", None, "MLflow's tracking and registry.", shown="SQLite in the state folder"
     )

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.environments import Environments, read_environments
 from pipelines.errors import MlopsError
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
-
-ENVIRONMENTS = ("local", "staging", "production")
 
 
 class NoCheckout(MlopsError):
@@ -28,10 +27,6 @@ class StateFolderNotWritable(MlopsError):
 
 class SettingMissing(MlopsError):
     """A setting that another one needs."""
-
-
-class UnknownEnvironment(MlopsError):
-    """An environment that the repository does not have."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +63,11 @@ class Settings:
         return self.home / "logs"
 
     @property
+    def environments(self) -> Environments:
+        """Those of the checkout, as its file says now."""
+        return read_environments(self.root)
+
+    @property
     def environ(self) -> dict[str, str]:
         """What makes a child process load the same places."""
         return {
@@ -102,7 +102,7 @@ class Settings:
         return cls(
             root=root,
             home=home,
-            environment=known_environment(given.environment),
+            environment=_environment(root, given.environment),
             tracking_uri=given.tracking_uri or f"sqlite:///{home / 'mlflow.db'}",
             snapshots=given.snapshots or str(home / "snapshots"),
             bentos=given.bentos or home / "bentos",
@@ -122,11 +122,10 @@ class Settings:
         )
 
 
-def known_environment(name: str) -> str:
-    """The name, or an error that lists the environments there are."""
-    if name not in ENVIRONMENTS:
-        raise UnknownEnvironment(f"{name!r} is no environment; allowed: {', '.join(ENVIRONMENTS)}")
-    return name
+def _environment(root: Path, given: str | None) -> str:
+    """The environment that was named, or the one that runs release to."""
+    environments = read_environments(root)
+    return environments.get(given).name if given else environments.default.name
 
 
 def _require_base(images: str, base_image: str) -> None:

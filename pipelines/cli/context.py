@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipelines.environments import Environments
     from pipelines.settings import Settings
 
 
@@ -25,6 +26,11 @@ class Context:
             self._warned = True
             _warn_of_typos()
         return settings
+
+    @property
+    def environments(self) -> "Environments":
+        """Those of the checkout. Raises NoCheckout, EnvironmentsInvalid."""
+        return self.settings.environments
 
 
 def _warn_of_typos() -> None:

@@ -8,9 +8,8 @@ def await_rollout(settings: Settings, timeline: Timeline, name: str, environment
     """Follow the commit until its model answers, when a platform of this machine serves it."""
     from pipelines.embedded.platform import status as platform_status
     from pipelines.embedded.platform import wait_for
-    from pipelines.embedded.state import SERVED
 
-    if environment not in SERVED:
+    if environment not in settings.environments.embedded:
         timeline.console.print(
             f"  {environment} is served by a cluster; the platform of this machine serves the others"
         )

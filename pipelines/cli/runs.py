@@ -11,13 +11,13 @@ from click.core import ParameterSource
 
 from pipelines.cli.completion import complete_runs, complete_usecases
 from pipelines.cli.context import Context
+from pipelines.cli.environments import EnvironmentName
 from pipelines.cli.following import await_rollout
 from pipelines.cli.json_output import json_option, print_document
 from pipelines.console import Timeline, make_console, outcome_line, table
 from pipelines.definitions.train_and_release import TRAIN_AND_RELEASE
 from pipelines.errors import MlopsError
 from pipelines.runners.runner import RUNNERS
-from pipelines.settings import ENVIRONMENTS
 
 REJECTED = 3
 
@@ -32,8 +32,8 @@ REJECTED = 3
 @click.option("--reason", default="manual", show_default=True, help="Goes into the release commit.")
 @click.option(
     "--environment",
-    type=click.Choice([e for e in ENVIRONMENTS if e != "production"]),
-    help="Where to release to: staging (default), or local, a cluster on this machine.",
+    type=EnvironmentName(takes_runs=True),
+    help="Where to release to, see `mlops environments`. Default: MLOPS_ENVIRONMENT, or the first that takes runs.",
 )
 @click.option("--resume", metavar="RUN", help="Go on with an interrupted or failed run after its last finished step.")
 @click.option(
@@ -82,6 +82,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
     settings = context.settings
     if environment:
         settings = replace(settings, environment=environment)
+    settings.environments.require_runs(settings.environment)
     scheduler = open_runner(runner, settings)
     able = scheduler.capabilities
     if detach and not able.detaches:

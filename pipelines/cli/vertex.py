@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.cli.context import Context
+from pipelines.cli.environments import EnvironmentName
 from pipelines.console import Timeline, fail, make_console
 from pipelines.errors import MlopsError
-from pipelines.settings import ENVIRONMENTS, Settings
+from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from pipelines.vertex.api import VertexApi
@@ -26,11 +27,11 @@ def vertex() -> None:
 
 @vertex.command()
 @click.argument("names", nargs=-1)
-@click.option("--environment", type=click.Choice(ENVIRONMENTS), default="staging", show_default=True)
+@click.option("--environment", type=EnvironmentName(), help="Default: the first that takes runs.")
 @click.option("--check", is_flag=True, help="Change nothing; say what would be done.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for a canary to have been held; the next call goes on.")
 @click.pass_obj
-def reconcile(context: Context, names: tuple[str, ...], environment: str, check: bool, no_wait: bool) -> None:
+def reconcile(context: Context, names: tuple[str, ...], environment: str | None, check: bool, no_wait: bool) -> None:
     """Make Vertex AI what this checkout says: vertex/ENVIRONMENT.yaml, release.yaml and usecase.yaml.
 
     With NAMES, only the endpoints of those use cases. It may be stopped at any time; the next call goes on.
@@ -41,6 +42,7 @@ def reconcile(context: Context, names: tuple[str, ...], environment: str, check:
     from pipelines.vertex.config import load_config
 
     settings = context.settings
+    environment = environment or settings.environments.default.name
     config = load_config(settings.root, environment)
     api = VertexApi.of(config.project, config.region)
     timeline = Timeline(make_console())

@@ -27,7 +27,7 @@ def train_two_models(story: Story) -> Run | None:
     finally:
         beside.join()
     require(flights.outcome == "released", f"the first flights model was {flights.outcome}: {flights.error}")
-    story.await_live(FLIGHTS, "staging", flights.commit)
+    story.await_live(FLIGHTS, story.first, flights.commit)
     story.facts.append(f"first model released in {flights.seconds:.0f} s: {_metrics(flights)}")
     pictures = runs[PICTURES]
     if isinstance(pictures, BaseException):
@@ -36,7 +36,7 @@ def train_two_models(story: Story) -> Run | None:
         require(pictures.failed_step == "snapshot", f"the pictures model was {pictures.outcome}: {pictures.error}")
         story.left_out.append(f"{PICTURES}: {pictures.error}")
         return None
-    story.await_live(PICTURES, "staging", pictures.commit)
+    story.await_live(PICTURES, story.first, pictures.commit)
     story.facts.append(f"pictures model released in {pictures.seconds:.0f} s: {_metrics(pictures)}")
     return pictures
 
@@ -73,22 +73,23 @@ def reject_a_worse_model(story: Story) -> None:
 
 
 def promote_staging(story: Story) -> None:
-    story.timeline.heading("Promotion: staging's release, as a one-file branch for production")
-    promotion = propose(story.settings, FLIGHTS, force=True)
+    story.timeline.heading(f"Promotion: {story.first}'s release, as a one-file branch for {story.second}")
+    to = story.settings.environments.get(story.second)
+    promotion = propose(story.settings, FLIGHTS, to, force=True)
     for line in promotion.diff.splitlines():
         if line.startswith(("+ ", "- ", "+++")):
             story.timeline.say(f"  [dim]{line[:110]}[/]", FLIGHTS)
     commit = merge(story.settings, promotion)
     story.timeline.say(f"merged {promotion.branch} in commit {commit[:9]}", FLIGHTS)
-    story.await_live(FLIGHTS, "production", commit)
+    story.await_live(FLIGHTS, story.second, commit)
 
 
 def take_the_release_back(story: Story, url: str, bodies: list[dict[str, Any]]) -> None:
     story.timeline.heading("Rollback: a commit that restores the release before")
     with under_load(story, url, bodies, "rollback"):
-        done = roll_back(story.settings, FLIGHTS, "staging", "demo: suppose it misbehaves")
+        done = roll_back(story.settings, FLIGHTS, story.first, "demo: suppose it misbehaves")
         story.timeline.say(f"{done.withdrawn.bento} → {done.restored.bento} in commit {done.commit[:9]}", FLIGHTS)
-        story.await_live(FLIGHTS, "staging", done.commit)
+        story.await_live(FLIGHTS, story.first, done.commit)
 
 
 def trace_a_prediction(story: Story, url: str, body: dict[str, Any]) -> None:

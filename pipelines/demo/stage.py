@@ -35,9 +35,19 @@ class Story:
     left_out: list[str] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
 
+    @property
+    def first(self) -> str:
+        """The environment that runs release to."""
+        return self.settings.environments.default.name
+
+    @property
+    def second(self) -> str:
+        """The one that takes its releases."""
+        return self.settings.environments.promotion(source=self.first).name
+
     def run(self, usecase: str, **asked: Any) -> Run:
         request = RunRequest(
-            usecase=usecase, run_id=new_run_id(usecase), environment="staging", code=self.code, **asked
+            usecase=usecase, run_id=new_run_id(usecase), environment=self.first, code=self.code, **asked
         )
         run = start(self.settings, request, self.timeline)
         self.timeline.say(outcome_line(run), usecase)
@@ -71,8 +81,8 @@ def address(story: Story, usecase: str) -> tuple[str, dict[str, Any]]:
     from pipelines.packaging.bentos import fetch_bento
     from pipelines.release.releases import open_releases
 
-    release = open_releases(story.settings).current(usecase, "staging")
-    model = next(m for m in status(story.settings).models if (m.usecase, m.environment) == (usecase, "staging"))
+    release = open_releases(story.settings).current(usecase, story.first)
+    model = next(m for m in status(story.settings).models if (m.usecase, m.environment) == (usecase, story.first))
     require(release is not None and model.url is not None, f"{usecase} is not served")
     folder = fetch_bento(story.settings.bentos, release.image) / "src" / "model"  # type: ignore[union-attr]
     return f"{model.url}/predict", {"instances": Golden.read(folder / GOLDEN_FILE).instances}

@@ -61,7 +61,7 @@ class Watcher:
         from pipelines.usecase import load_usecase
 
         root = self.story.settings.root
-        source = load_usecase(root, FLIGHTS, "staging").data.source
+        source = load_usecase(root, FLIGHTS, self.story.first).data.source
         table: pd.DataFrame = load_table(source, root / "apps" / FLIGHTS, None).to_pandas()
         return table
 
@@ -71,7 +71,7 @@ class Watcher:
 
         from pipelines.usecase import load_usecase
 
-        features = list(load_usecase(self.story.settings.root, FLIGHTS, "staging").data.features)
+        features = list(load_usecase(self.story.settings.root, FLIGHTS, self.story.first).data.features)
         when = pd.to_datetime(self.flights["scheduled_departure"], utc=True)
         drawn = self.flights[(when >= since) & (when < until)].sample(ASKED, random_state=1)
         asked = drawn[features]
@@ -166,9 +166,9 @@ def meet_late_april(story: Story, watcher: Watcher, season: Season) -> None:
     """Other weather than in winter: the inputs drift at once; that the answers are worse shows when labels come."""
     timeline = story.timeline
     timeline.heading("Weeks later: 3,000 flights of late April. The model has seen January to March")
-    watcher.ask(season, "staging")
+    watcher.ask(season, story.first)
     found = watcher.judge()
-    inputs, labels = found["staging", "inputs"], found["staging", "labels"]
+    inputs, labels = found[story.first, "inputs"], found[story.first, "labels"]
     timeline.say(f"[yellow]drift[/] {inputs.summary}", FLIGHTS)
     timeline.say(f"labels: {labels.summary}", FLIGHTS)
     require(inputs.status == "alert", f"no drift was seen: {inputs.summary}")
@@ -183,13 +183,13 @@ def replace_by_itself(story: Story, watcher: Watcher, season: Season, url: str) 
     told = watcher.tell(season)
     timeline.say(f"{told['accepted']:,} labels taken; {told['matched']:,} predictions have their true value", FLIGHTS)
     with under_load(story, url, season.one_by_one(), "automatic replacement"):
-        quality = watcher.judge()["staging", "quality"]
+        quality = watcher.judge()[story.first, "quality"]
         require(quality.status == "alert", f"quality is not below its limit: {quality.summary}")
         timeline.say(f"[yellow]quality[/] {quality.summary}", FLIGHTS)
         record, run = watcher.follow_run("quality")
         timeline.say(outcome_line(run), FLIGHTS)
         require(run.outcome == "released", f"the model of newer data was {run.outcome}: {run.error}")
-        story.await_live(FLIGHTS, "staging", run.commit)
+        story.await_live(FLIGHTS, story.first, run.commit)
     timeline.say(f"its commit says why: [bold]{record.sentence}[/]", FLIGHTS)
     scores = run.results["evaluate"]
     before, after = (scores[who]["metrics"]["roc_auc"] for who in ("champion", "candidate"))
@@ -198,14 +198,16 @@ def replace_by_itself(story: Story, watcher: Watcher, season: Season, url: str) 
 
 
 def compare_in_summer(story: Story, watcher: Watcher, season: Season) -> None:
-    """Staging runs the new version, production still the old: the same flights tell them apart."""
+    """One environment runs the new version, the next still the old: the same flights tell them apart."""
     timeline = story.timeline
-    timeline.heading("May and June: the same 3,000 flights for staging's new version and for production's old one")
-    for environment in ("staging", "production"):
+    timeline.heading(
+        f"May and June: the same 3,000 flights for {story.first}'s new version and for {story.second}'s old one"
+    )
+    for environment in (story.first, story.second):
         watcher.ask(season, environment)
     watcher.tell(season)
     found = watcher.judge()
-    new, old = found["staging", "quality"], found["production", "quality"]
+    new, old = found[story.first, "quality"], found[story.second, "quality"]
     for one in (new, old):
         timeline.say(f"{one.environment:<10} {one.bento}: {one.summary}", FLIGHTS)
     require(new.status == "ok", f"quality did not recover: {new.summary}")

@@ -18,7 +18,6 @@ from pipelines.embedded.ports import Ports
 from pipelines.embedded.rollout import DRAIN_SECONDS, Rollout, Superseded
 from pipelines.embedded.state import (
     RECONCILER_FILE,
-    SERVED,
     Failure,
     Outcome,
     ReconcilerState,
@@ -98,7 +97,7 @@ class Reconciler:
         for (usecase, environment), release in found.items():
             if not NAME.match(usecase):
                 problems[release_path(usecase, environment)] = f"apps/{usecase}: {NAME_RULE}"
-            elif environment in SERVED:
+            elif environment in self.settings.environments.embedded:
                 target = Target(usecase=usecase, environment=environment)
                 wanted[target] = (release, self.releases.commit_of(head, release, environment).sha)
         # A file that cannot be read says nothing about its model: what runs stays.

@@ -19,7 +19,6 @@ from bento.server_state import ServerState
 from pipelines.documents import Document, SchemaTooNew, Value
 from pipelines.release.release import Release
 
-SERVED = ("staging", "production")  # environments; `local` is a cluster's
 RECONCILER_FILE = "reconciler.json"
 ROLLOUTS_FILE = "rollouts.jsonl"
 

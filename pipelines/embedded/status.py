@@ -5,7 +5,7 @@ from typing import Literal
 
 from pipelines.documents import Value
 from pipelines.embedded.monitor_process import MONITOR, url_file
-from pipelines.embedded.state import SERVED, Deployed, Failure, ReconcilerState, RunFiles, Target, run_folder
+from pipelines.embedded.state import Deployed, Failure, ReconcilerState, RunFiles, Target, run_folder
 from pipelines.embedded.supervisor_client import RECONCILER, Supervisor, Watched
 from pipelines.errors import MlopsError
 from pipelines.settings import Settings
@@ -106,7 +106,7 @@ def _at_rest(settings: Settings) -> PlatformStatus:
             commit=releases.commit_of(head, release, environment).sha,
         )
         for (usecase, environment), release in sorted(found.items())
-        if environment in SERVED
+        if environment in settings.environments.embedded
     ]
     return PlatformStatus(running=False, commit=head, models=models, problems=sorted(unreadable.values()))
 

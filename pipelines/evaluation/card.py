@@ -39,7 +39,7 @@ class Lineage(Value):
     model: str | None = None
     bento: str | None = None
     commit: str | None = None
-    environment: str = "staging"
+    environment: str
     params: dict[str, JsonValue]
     seed: int
     as_of: str | None

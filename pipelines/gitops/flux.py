@@ -15,10 +15,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from pipelines.environments import read_environments
 from pipelines.gitops.kustomize import BuildFailed, Manifest, build, read_documents
 from pipelines.gitops.substitution import Unresolved, substitute
 from pipelines.release.release import RELEASE_FILE, Release
-from pipelines.settings import ENVIRONMENTS
 
 SYSTEM = "flux-system"
 KUSTOMIZATION = "kustomize.toolkit.fluxcd.io"
@@ -75,7 +75,7 @@ def read_clusters(root: Path) -> list[Cluster]:
     """All clusters of a checkout, each folder of it built once."""
     with tempfile.TemporaryDirectory(prefix="overlays-") as scratch, ThreadPoolExecutor(4) as pool:
         builder = _Builder(root.resolve(), Path(scratch).resolve())
-        environments = [each for each in ENVIRONMENTS if (root / "clusters" / each).is_dir()]
+        environments = [each for each in read_environments(root).names if (root / "clusters" / each).is_dir()]
         return list(pool.map(builder.cluster, environments))
 
 
@@ -89,6 +89,7 @@ def build_problems(root: Path, folders: Sequence[str]) -> list[str]:
 class _Builder:
     def __init__(self, root: Path, scratch: Path) -> None:
         self.root, self.scratch = root, scratch
+        self.environments = read_environments(root).names
         self.builds: dict[str, Future[list[Manifest]]] = {}
         self.lock = Lock()
 
@@ -169,7 +170,7 @@ class _Builder:
         """The checkout; for a model that was never released, a copy of its folder with a sample release."""
         parts = Path(path).parts
         folder = self.root / path
-        is_model = len(parts) == 3 and parts[0] == "apps" and parts[2] in ENVIRONMENTS
+        is_model = len(parts) == 3 and parts[0] == "apps" and parts[2] in self.environments
         if not is_model or (folder / RELEASE_FILE).is_file():
             return self.root
         base = self.scratch / "-".join(parts)

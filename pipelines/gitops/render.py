@@ -4,7 +4,8 @@
     clusters/<environment>/models/<use case>.yaml   how Flux applies the model, for every line that names it
     apps/<use case>/<environment>/pipeline*/        the pipeline, for clusters that run some (pipeline.compiling.files)
 
-The other files of a use case are made once, by `mlops new`, and then belong to whoever owns it.
+The other files of a use case are made once, by `mlops new` or here for an environment that is new, and then belong to
+whoever owns it.
 """
 
 import re
@@ -13,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.documents import write_atomically
+from pipelines.environments import read_environments
 from pipelines.gitops.settings import SETTINGS_FILE, ServerSettings
 from pipelines.pipeline.compiling.files import pipeline_files, runs_pipelines
-from pipelines.settings import ENVIRONMENTS
 from pipelines.usecase import load_usecase, usecase_names
 from pipelines.usecase.load import OVERRIDES_FILE, USECASE_FILE
+from pipelines.usecase.new import environment_files
 
 MODEL_LINE = re.compile(r"^\s*- models/(?P<usecase>[a-z0-9-]+)\.yaml\s*(#.*)?$", re.MULTILINE)
 
@@ -49,16 +51,26 @@ def stale_files(root: Path) -> list[str]:
 
 def rendered_files(root: Path) -> Iterator[RenderedFile]:
     """All generated files, in order. Raises UsecaseInvalid."""
+    environments = read_environments(root).names
     for name in usecase_names(root):
-        for environment in ENVIRONMENTS:
+        for environment in environments:
+            yield from _first_files(root, name, environment)
             yield _settings(root, name, environment)
-    for environment in ENVIRONMENTS:
+    for environment in environments:
         for name in deployed_models(root, environment):
             yield _model(name, environment)
         if runs_pipelines(root, environment):
             known = [name for name in deployed_models(root, environment) if name in usecase_names(root)]
             for path, text in pipeline_files(root, environment, known):
                 yield RenderedFile(path, text)
+
+
+def _first_files(root: Path, name: str, environment: str) -> Iterator[RenderedFile]:
+    """What a use case's folder for an environment begins with, where it has none yet: as `mlops new` makes it."""
+    folder = Path("apps") / name / environment
+    if not (root / folder / "kustomization.yaml").is_file():
+        for file, text in environment_files(name, environment).items():
+            yield RenderedFile(str(folder / file), text)
 
 
 def deployed_models(root: Path, environment: str) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.data.sources.load import open_source
+from pipelines.environments import read_environments
 from pipelines.errors import MlopsError
-from pipelines.settings import ENVIRONMENTS
 from pipelines.usecase.code import load_function
 from pipelines.usecase.document import UsecaseInvalid
 from pipelines.usecase.load import load_usecase
@@ -26,7 +26,7 @@ def check_usecase(root: Path, name: str) -> list[str]:
     """Every problem, as `file:line: key: what is wrong`; empty when there is none."""
     problems: list[str] = []
     usecase = None
-    for environment in (None, *ENVIRONMENTS):
+    for environment in (None, *read_environments(root).names):
         try:
             loaded = load_usecase(root, name, environment)
             usecase = usecase or loaded

@@ -150,7 +150,7 @@ def _trigger(monitor: Monitor, body: bytes) -> Any:
         key = ".".join(str(part) for part in first["loc"]) or "the body"
         raise RequestInvalid(
             f"{key}: {first['msg']}",
-            hint='send {"usecase": …, "environment": "staging", "reason": "manual", "evidence": …, "fingerprint": …}',
+            hint='send {"usecase": …, "environment": …, "reason": "manual", "evidence": …, "fingerprint": …}',
         ) from None
     return _told(monitor.request(trigger))
 

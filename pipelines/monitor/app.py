@@ -65,6 +65,7 @@ def page_sources(monitor: Monitor) -> Sources:
         state=settings.home,
     )
     return Sources(
+        environments=settings.environments.names,
         sight=lambda: monitor.watch.sight,
         store=monitor.store,
         triggers=monitor.triggers,

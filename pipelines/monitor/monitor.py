@@ -203,8 +203,9 @@ class Monitor:
                 act_on_new_data(self.dispatcher, self.triggers, model.usecase, model.environment, self._fingerprint)
 
     def _trained_for(self) -> list[Model]:
-        """Models that runs release to by themselves: production takes what staging has run."""
-        return [model for model in self.watch.sight.models if model.release and model.environment != "production"]
+        """Models that runs release to by themselves; others take what another environment has run."""
+        takes_runs = self.settings.environments.takes_runs
+        return [model for model in self.watch.sight.models if model.release and takes_runs(model.environment)]
 
     def _fingerprint(self, usecase: UseCase) -> str:
         return fingerprint_of(self.settings.root, usecase)

@@ -1,8 +1,8 @@
 """Models in the MLflow registry: a version per accepted candidate, aliases for their roles.
 
     challenger    the newest version that passed its gate
-    champion      the version released where pipelines release to
-    production    the version released to production
+    champion      the version released where runs release to
+    production    the version released to production; so for each environment that takes another one's releases
 
 Git is the truth about what is released; the aliases mirror it for people and tools that look at MLflow.
 """
@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bento.formats.load import format_of
 from bento.signature import SIGNATURE_FILE, Signature
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # From a model folder and its mlflow.models.ModelSignature, write the folder's MLmodel.
 AddFlavor = Callable[[Path, Any], None]
-Alias = Literal["challenger", "champion", "production"]
 MODEL_ARTIFACT = "registered-model"
 CONTENT_TAG = "content"
 
@@ -88,7 +87,7 @@ def register(
     return ModelVersion(name=name, version=version, run=run)
 
 
-def set_alias(tracking_uri: str, name: str, alias: Alias, version: str) -> None:
+def set_alias(tracking_uri: str, name: str, alias: str, version: str) -> None:
     """Let the alias follow what Git has released."""
     client = mlflow_client(tracking_uri)
     try:

@@ -8,8 +8,8 @@ from pipelines.settings import Settings
 from pipelines.usecase import UsecaseNotFound, usecase_names
 
 if TYPE_CHECKING:
+    from pipelines.environments import Environment
     from pipelines.git.forge import Forge, Review, Reviews
-    from pipelines.registry.mlflow import Alias
     from pipelines.release.release import Release
     from pipelines.release.releases import Proposal, Rollback
 
@@ -20,16 +20,25 @@ def roll_back(settings: Settings, name: str, environment: str, reason: str) -> "
 
     require_known(settings, name)
     done = open_releases(settings).rollback(name, environment, reason)
-    _let_alias_follow(settings, "production" if environment == "production" else "champion", done.restored)
+    _let_alias_follow(settings, settings.environments.get(environment), done.restored)
     return done
 
 
-def propose(settings: Settings, name: str, force: bool = False, healthy_at: str | None = None) -> "Proposal":
-    """Put staging's release of a use case on a branch for production."""
+def propose(
+    settings: Settings,
+    name: str,
+    target: "Environment | None" = None,
+    force: bool = False,
+    healthy_at: str | None = None,
+) -> "Proposal":
+    """Put a use case's release on a branch for the environment that takes it (default: the only one there is)."""
     from pipelines.release.releases import open_releases
 
     require_known(settings, name)
-    return open_releases(settings).propose_promotion(name, force=force, healthy_at=healthy_at)
+    to = target or settings.environments.promotion()
+    return open_releases(settings).propose_promotion(
+        name, source=to.promoted_from, target=to.name, force=force, healthy_at=healthy_at
+    )
 
 
 def propose_rollback(settings: Settings, name: str, environment: str, reason: str) -> "Proposal":
@@ -41,16 +50,16 @@ def propose_rollback(settings: Settings, name: str, environment: str, reason: st
 
 
 def merge(settings: Settings, promotion: "Proposal") -> str:
-    """Merge a promotion: from now on production runs it."""
+    """Merge a promotion: from now on its environment runs it."""
     from pipelines.release.releases import open_releases
 
     commit = open_releases(settings).merge_promotion(promotion)
-    _let_alias_follow(settings, "production", promotion.release)
+    _let_alias_follow(settings, settings.environments.get(promotion.environment), promotion.release)
     return commit
 
 
 def open_forge(settings: Settings) -> "Forge":
-    """The host of the repository, which knows whether production's releases are reviewed there or merged from here."""
+    """The host of the repository, which knows whether releases are reviewed there or merged from here."""
     from pipelines.git.forges import forge_of
 
     return forge_of(settings)
@@ -65,16 +74,16 @@ def request_review(settings: Settings, forge: "Forge", reviews: "Reviews", propo
     return reviews.ensure(proposal.branch, settings.branch, proposal.title, text)
 
 
-def settle(settings: Settings, name: str) -> None:
-    """Production runs staging's release: no proposal is left over, and the registry's alias says so."""
-    from pipelines.release.releases import open_releases, promotion_branch
+def settle(settings: Settings, name: str, target: "Environment") -> None:
+    """The target runs its source's release: no proposal is left over, and the registry's alias says so."""
+    from pipelines.release.releases import open_releases
 
     releases = open_releases(settings)
-    _close_review(settings, promotion_branch(name))
-    releases.withdraw_promotion(name)
-    current = releases.current(name, "production")
+    _close_review(settings, settings.environments.branch("promote", name, target.name))
+    releases.withdraw_promotion(name, target.name)
+    current = releases.current(name, target.name)
     if current:
-        _let_alias_follow(settings, "production", current)
+        _let_alias_follow(settings, target, current)
 
 
 def _close_review(settings: Settings, branch: str) -> None:
@@ -88,12 +97,13 @@ def _close_review(settings: Settings, branch: str) -> None:
         print(f"warning: the {reviews.noun} of {branch} may still be open: {error.message}", file=sys.stderr)
 
 
-def _let_alias_follow(settings: Settings, alias: "Alias", release: "Release") -> None:
+def _let_alias_follow(settings: Settings, environment: "Environment", release: "Release") -> None:
     """The commit is what counts, so a registry that is away is a warning."""
     from pipelines.registry.mlflow import RegistryUnavailable, set_alias
     from pipelines.runs.answering import require_answer
     from pipelines.runs.tracking import TrackingUnavailable
 
+    alias = environment.alias
     name, version = release.model.split("/")
     try:
         require_answer(settings.tracking_uri)

@@ -1,10 +1,12 @@
-"""Production only runs what staging ran: each production release is, to the letter of its `data`, one staging had.
+"""What takes another environment's releases only runs those: each of its releases is, to the letter of its `data`, one
+that the other environment had. In short: production only runs what staging ran.
 
 Read from a checkout and its own history, so that a pull request can be judged before it is merged:
 
     python -m pipelines.release.promotion_check --base origin/main
 
-`--base` is where staging's history ends; without it a pull request could bring its own proof.
+`--base` is where the other environment's history ends, and its environments.yaml counts beside the checkout's;
+without it a pull request could bring its own proof.
 """
 
 import argparse
@@ -15,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from pipelines.environments import ENVIRONMENTS_FILE, Environment, parse_environments, read_environments
 from pipelines.errors import MlopsError
 from pipelines.git.log import read_blobs, read_changes
 from pipelines.git.process import decode, run_git
@@ -28,42 +31,58 @@ class HistoryMissing(MlopsError):
 
 @dataclass(frozen=True)
 class Unstaged:
-    """A production release that staging never had."""
+    """A release that the environment it was to be promoted from never had."""
 
     path: str
     told: str
 
 
-def unknown_to_staging(checkout: Path, usecase: str, *, base: str = "HEAD") -> Unstaged | None:
-    """What is wrong with production's release in the working tree; None when staging had it, or there is none."""
-    path = release_path(usecase, "production")
+def find_unstaged(checkout: Path, usecase: str, *, base: str = "HEAD") -> list[Unstaged]:
+    """What is wrong with the use case's releases in the working tree, of all environments that take another one's."""
+    found = (_unstaged(checkout, usecase, one, base) for one in _promoted(checkout, base))
+    return [unstaged for unstaged in found if unstaged]
+
+
+def _promoted(checkout: Path, base: str) -> list[Environment]:
+    """Those that take another one's releases, here or at the base: a change of the file takes effect once merged."""
+    before = run_git(["show", f"{base}:{ENVIRONMENTS_FILE}"], cwd=checkout, check=False)
+    known = parse_environments(before.stdout, f"{base}:{ENVIRONMENTS_FILE}").promoted if before.returncode == 0 else ()
+    return list(dict.fromkeys([*known, *read_environments(checkout).promoted]))
+
+
+def _unstaged(checkout: Path, usecase: str, environment: Environment, base: str) -> Unstaged | None:
+    """What is wrong with this environment's release; None when its source had it, or there is none."""
+    source = environment.promoted_from or ""
+    path = release_path(usecase, environment.name)
     file = checkout / path
     if not file.is_file():
         return None
     wanted = _data(file.read_text(encoding="utf-8"))
     if wanted is None:
         return Unstaged(path, "has no `data` that could be compared; `mlops promote` writes it")
-    staged = _staged(checkout, usecase, base)
+    staged = _staged(checkout, usecase, source, base)
     if wanted in staged:
         return None
     if _is_shallow(checkout):
         raise HistoryMissing(
-            f"{path}: this checkout has only the newest commits, so nobody can say what staging ran",
+            f"{path}: this checkout has only the newest commits, so nobody can say what {source} ran",
             hint="git fetch --unshallow (in a workflow: fetch-depth: 0)",
         )
     bento = wanted.get("bento")
     same = next((data for data in staged if data.get("bento") == bento), None)
     if same is None:
-        return Unstaged(path, f"staging has never run {bento}; production only gets what it has: `mlops promote`")
+        return Unstaged(
+            path, f"{source} has never run {bento}; {environment.name} only gets what it has: `mlops promote`"
+        )
     edited = ", ".join(key for key in {**wanted, **same} if wanted.get(key) != same.get(key))
-    return Unstaged(path, f"{bento} ran in staging with another {edited}; copy staging's release, by `mlops promote`")
+    return Unstaged(path, f"{bento} ran in {source} with another {edited}; copy its release, by `mlops promote`")
 
 
-def _staged(checkout: Path, usecase: str, base: str) -> list[dict[str, Any]]:
-    """The `data` of every release that staging had, newest first."""
+def _staged(checkout: Path, usecase: str, source: str, base: str) -> list[dict[str, Any]]:
+    """The `data` of every release that the source had, newest first."""
     if run_git(["rev-parse", "--verify", "--quiet", f"{base}^{{commit}}"], cwd=checkout, check=False).returncode:
-        raise HistoryMissing(f"{checkout} has no commit {base!r}, so nobody can say what staging ran")
-    path = release_path(usecase, "staging")
+        raise HistoryMissing(f"{checkout} has no commit {base!r}, so nobody can say what {source} ran")
+    path = release_path(usecase, source)
     blobs = [change.blob for change in read_changes(checkout, [base], [path]) if change.blob]
     contents = read_blobs(checkout, blobs)
     texts = [decode(contents[blob]) for blob in blobs if blob in contents]
@@ -84,20 +103,27 @@ def _is_shallow(checkout: Path) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Check that production only runs what staging ran.")
-    parser.add_argument("--base", default="HEAD", help="where staging's history ends (default: HEAD)")
+    parser = argparse.ArgumentParser(description="Check that promoted releases are ones that their source had.")
+    parser.add_argument("--base", default="HEAD", help="where the source's history ends (default: HEAD)")
     base = parser.parse_args().base
     checkout = Path.cwd()
-    usecases = sorted(path.parts[-3] for path in checkout.glob("apps/*/production/release.yaml"))
     try:
-        found = [unstaged for name in usecases if (unstaged := unknown_to_staging(checkout, name, base=base))]
+        promoted = _promoted(checkout, base)
+        usecases = {
+            one.name: sorted(path.parts[-3] for path in checkout.glob(f"apps/*/{one.name}/release.yaml"))
+            for one in promoted
+        }
+        every = sorted({name for names in usecases.values() for name in names})
+        found = [unstaged for name in every for unstaged in find_unstaged(checkout, name, base=base)]
     except MlopsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for unstaged in found:
         print(f"{unstaged.path}: {unstaged.told}", file=sys.stderr)
     if not found:
-        print(f"production runs what staging ran: {', '.join(usecases) or 'nothing is released there yet'}")
+        for one in promoted:
+            names = ", ".join(usecases[one.name]) or "nothing is released there yet"
+            print(f"{one.name} runs what {one.promoted_from} ran: {names}")
     return 1 if found else 0
 
 

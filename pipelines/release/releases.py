@@ -11,9 +11,10 @@ Trailers say in every commit what it did, for machines as for people:
     Data: 3fa9…   Code: 1a2b…   Reason: schedule
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from pipelines.environments import DEFAULTS, Environments
 from pipelines.errors import MlopsError
 from pipelines.git.log import Commit
 from pipelines.git.repository import Repository, Tree
@@ -35,15 +36,15 @@ class NothingToRollBack(MlopsError):
 
 
 class AlreadyPromoted(MlopsError):
-    """Production has this release already."""
+    """The environment has this release already."""
 
 
-class StagingMovedOn(MlopsError):
-    """Staging runs another release by now than the one that was seen healthy."""
+class SourceMovedOn(MlopsError):
+    """The environment that is promoted from runs another release by now than the one that was seen healthy."""
 
 
-class NotForProduction(MlopsError):
-    """Production only runs what staging has run, from committed code."""
+class NotPromotable(MlopsError):
+    """An environment that takes another one's releases only runs what that one has run, from committed code."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Rollback:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A release for production on a branch of its own: one commit, to be merged after review."""
+    """A release on a branch of its own: one commit, to be merged after review. `source`: whose release it was."""
 
     kind: Literal["promotion", "rollback"]
     usecase: str
@@ -66,6 +67,7 @@ class Proposal:
     diff: str
     release: Release
     current: Release | None
+    source: str | None = None
 
     @property
     def title(self) -> str:
@@ -90,20 +92,18 @@ class _Restored:
     restored: Release
 
 
-def promotion_branch(usecase: str) -> str:
-    return f"promote/{usecase}"
-
-
 def open_releases(settings: Settings) -> "Releases":
     """The releases in the repository that these settings name."""
-    return Releases(Repository(settings.remote, settings.branch, settings.home / "cache" / "releases.git"))
+    repository = Repository(settings.remote, settings.branch, settings.home / "cache" / "releases.git")
+    return Releases(repository, settings.environments)
 
 
 class Releases:
     """What a repository releases, and the ways to change it."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, environments: Environments = DEFAULTS) -> None:
         self.repository = repository
+        self.environments = environments
         self._reader = HistoryReader(repository)
 
     def current(self, usecase: str, environment: str) -> Release | None:
@@ -196,60 +196,65 @@ class Releases:
             done[:] = [self._restorable(tree, usecase, environment, reason)]
             return done[0].files, done[0].message
 
-        branch = f"rollback/{usecase}"
+        branch = self.environments.branch("rollback", usecase, environment)
         commit = self.repository.propose(change, branch)
         return self._proposal("rollback", usecase, environment, branch, commit, done[0].restored, done[0].withdrawn)
 
     def propose_promotion(
         self,
         usecase: str,
-        source: str = "staging",
-        target: str = "production",
+        source: str | None = None,
+        target: str | None = None,
         force: bool = False,
         healthy_at: str | None = None,
     ) -> Proposal:
-        """Put the source's release on the branch promote/<use case>, as one commit on top of the main branch.
+        """Put the source's release on a branch (promote/<use case>), as one commit on top of the main branch.
 
-        `healthy_at`: only if it is still the release of that commit, at which somebody saw it healthy.
+        `source` and `target` are needed where there is more than one promotion. `healthy_at`: only if it is still the
+        release of that commit, at which somebody saw it healthy.
         """
+        promotion = self.environments.promotion(source, target)
+        source, target = promotion.promoted_from or "", promotion.name
         proposed: list[tuple[Release, Release | None]] = []
 
         def change(tree: Tree) -> tuple[dict[str, str | None], str]:
             release = self._promotable(tree, usecase, source, target, force)
             if healthy_at and _read(Tree(self.repository, healthy_at), usecase, source, tolerant=True) != release:
-                raise StagingMovedOn(
+                raise SourceMovedOn(
                     f"{source} runs {release.bento} now, which is not what was healthy at {healthy_at[:12]}",
                     hint="its own health is told by its own rollout",
                 )
             proposed[:] = [(release, _read(tree, usecase, target, tolerant=True))]
-            message = _promotion_message(tree, usecase, target, release)
+            message = _promotion_message(tree, usecase, source, target, release)
             return {release_path(usecase, target): release.to_yaml()}, message
 
-        branch = promotion_branch(usecase)
+        branch = self.environments.branch("promote", usecase, target)
         commit = self.repository.propose(change, branch)
-        return self._proposal("promotion", usecase, target, branch, commit, *proposed[0])
+        return replace(self._proposal("promotion", usecase, target, branch, commit, *proposed[0]), source=source)
 
     def merge_promotion(self, promotion: Proposal) -> str:
-        """Bring a proposed release to the main branch, if staging still stands behind it; the branch goes away."""
+        """Bring a proposed release to the main branch, if its source has not taken it back; the branch goes away."""
         usecase, release, target = promotion.usecase, promotion.release, promotion.environment
+        source = promotion.source or self.environments.promotion(target=target).promoted_from or ""
 
         def change(tree: Tree) -> tuple[dict[str, str | None], str] | None:
-            history = self._history(tree.sha, usecase, "staging")
+            history = self._history(tree.sha, usecase, source)
             if history.release_of(release.bento) is None:
-                raise NotForProduction(f"staging has never run {release.bento}")
+                raise NotPromotable(f"{source} has never run {release.bento}")
             if release.bento in history.withdrawn:
-                raise NotForProduction(f"{release.bento} was rolled back in staging meanwhile")
+                raise NotPromotable(f"{release.bento} was rolled back in {source} meanwhile")
             return {release_path(usecase, target): release.to_yaml()}, _promotion_message(
-                tree, usecase, target, release
+                tree, usecase, source, target, release
             )
 
         commit = self.repository.commit(change)
         self.repository.delete_branch(promotion.branch)
         return commit or self.repository.fetch()
 
-    def withdraw_promotion(self, usecase: str) -> None:
-        """Take a proposal away that nothing stands behind any more; a host closes its pull request by that."""
-        self.repository.delete_branch(promotion_branch(usecase))
+    def withdraw_promotion(self, usecase: str, target: str | None = None) -> None:
+        """Delete a stale promotion branch; most hosts close its review by that."""
+        target = self.environments.promotion(target=target).name
+        self.repository.delete_branch(self.environments.branch("promote", usecase, target))
 
     def _proposal(
         self,
@@ -289,7 +294,7 @@ class Releases:
         if _read(tree, usecase, target, tolerant=True) == release:
             raise AlreadyPromoted(f"{target} already runs {release.bento}")
         if release.code.endswith("+dirty") and not force:
-            raise NotForProduction(
+            raise NotPromotable(
                 f"{release.bento} was made from uncommitted code ({release.code}), which nobody could reproduce",
                 hint="commit, run the pipeline again, and promote that; or use --force",
             )
@@ -312,10 +317,10 @@ def _read(tree: Tree, usecase: str, environment: str, tolerant: bool = False) ->
         raise
 
 
-def _promotion_message(tree: Tree, usecase: str, target: str, release: Release) -> str:
+def _promotion_message(tree: Tree, usecase: str, source: str, target: str, release: Release) -> str:
     current = _read(tree, usecase, target, tolerant=True)
     step = f"{current.version} → {release.version}" if current else f"first release, {release.version}"
-    return _message("promote", usecase, f"{step} in {target}", release, "promotion of staging's release")
+    return _message("promote", usecase, f"{step} in {target}", release, f"promotion of {source}'s release")
 
 
 def _message(

@@ -13,7 +13,7 @@ from pipelines.retention.needed import Needed, needed_by_releases
 from pipelines.retention.report import CleanReport, Kind, KindReport
 from pipelines.retention.rules import RetentionRules
 from pipelines.retention.run_folders import RunFolders
-from pipelines.retention.stores import bento_items, snapshot_items, snapshot_usecases
+from pipelines.retention.stores import bento_items, snapshot_items
 from pipelines.runs.index import UNREADABLE, describe_unreadable
 from pipelines.settings import Settings
 
@@ -86,8 +86,7 @@ class _Clean:
         if settings.remote == str(settings.home / "origin.git") and not Path(settings.remote).exists():
             return Needed(frozenset(), frozenset(), frozenset())  # nothing was ever released here
         try:
-            stored = {path.name for path in settings.bentos.glob("*") if path.is_dir()}
-            return needed_by_releases(settings, stored | snapshot_usecases(settings.snapshots), self.rules.releases)
+            return needed_by_releases(settings, self.rules.releases)
         except MlopsError as error:
             self.problems.append(f"what releases need is not known, so nothing that one may need goes: {error.message}")
             return None

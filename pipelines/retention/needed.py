@@ -1,12 +1,11 @@
 """What the releases in Git need, of every use case and environment, in all of their history."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipelines.embedded.state import RunFiles, run_folder
-from pipelines.release.release import Release
-from pipelines.release.releases import Releases, open_releases
-from pipelines.settings import ENVIRONMENTS, Settings
+from pipelines.release.history import History
+from pipelines.release.releases import open_releases
+from pipelines.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -18,22 +17,16 @@ class Needed:
     images: frozenset[str]
 
 
-def needed_by_releases(settings: Settings, usecases: Iterable[str], releases_kept: int) -> Needed:
+def needed_by_releases(settings: Settings, releases_kept: int) -> Needed:
     """Ask Git, and the servers of this machine.
 
-    `usecases`: names that have something in a store, so that one whose folder was deleted is found too. A Bento counts
-    while it is released, among the last `releases_kept` that a rollback could restore, or serves here.
+    A Bento counts while it is released, among the last `releases_kept` that a rollback could restore, or serves here.
 
     Raises what reading the repository raises.
     """
-    releases = open_releases(settings)
-    released: list[Release] = []
-    images: set[str] = set()
-    for usecase in sorted({*releases.usecases(), *usecases}):
-        for environment in ENVIRONMENTS:
-            history = [deployment.release for deployment in releases.history(usecase, environment)]
-            released += history
-            images.update(_servable(releases, usecase, environment, history, releases_kept))
+    histories = open_releases(settings).read_histories()
+    released = [deployment.release for history in histories.values() for deployment in history.deployments]
+    images = {image for history in histories.values() for image in _servable(history, releases_kept)}
     images.update(deployed.release.image for deployed in RunFiles(run_folder(settings.home)).all_deployed())
     return Needed(
         runs=frozenset(release.run for release in released),
@@ -42,12 +35,10 @@ def needed_by_releases(settings: Settings, usecases: Iterable[str], releases_kep
     )
 
 
-def _servable(
-    releases: Releases, usecase: str, environment: str, history: list[Release], releases_kept: int
-) -> list[str]:
+def _servable(history: History, releases_kept: int) -> list[str]:
     """The images of what is released now, and of what rollbacks could restore."""
-    if not history:
+    releases = [deployment.release for deployment in history.deployments]
+    if not releases:
         return []
-    withdrawn = releases.withdrawn(usecase, environment)
-    good = list(dict.fromkeys(release.image for release in history if release.bento not in withdrawn))
-    return [history[0].image, *good[:releases_kept]]
+    good = list(dict.fromkeys(release.image for release in releases if release.bento not in history.withdrawn))
+    return [releases[0].image, *good[:releases_kept]]

@@ -97,16 +97,6 @@ def snapshot_items(
         yield Item(path.removeprefix(place).strip("/"), int(facts.get("size") or 0), kept, partial(fs.rm_file, path))
 
 
-def snapshot_usecases(store: str) -> set[str]:
-    """The use cases that have a folder in the store.
-
-    Raises:
-        SnapshotsUnreadable: the store cannot be listed.
-    """
-    fs, place = open_filesystem(store, Path.cwd())
-    return {path.removeprefix(place).strip("/").split("/")[0] for path, _ in _listed(fs, place, store)}
-
-
 def _listed(fs: Any, place: str, store: str) -> list[tuple[str, dict[str, Any]]]:
     try:
         fs.invalidate_cache()

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from pipelines.environments import Environments
 from pipelines.retraining.triggers import RunOutcome, TriggerRecord
 from pipelines.runs.index import list_runs
 from pipelines.runs.process import stop_group
@@ -61,7 +62,7 @@ class Attempts:
         return self.settings.logs / "triggers" / f"{record.id}-{record.attempts}{suffix}"
 
     def _begin(self, record: TriggerRecord, asked: Path) -> RunOutcome:
-        request = request_for(record, replay_day(self.settings.home))
+        request = request_for(record, self.settings.environments, replay_day(self.settings.home))
         asked.parent.mkdir(parents=True, exist_ok=True)
         _tidy(asked.parent)
         request.write(asked)
@@ -131,9 +132,9 @@ class _Ending:
         return None if run.outcome == RUNNING else True
 
 
-def request_for(record: TriggerRecord, as_of: datetime | None = None) -> RunRequest:
-    """What is asked for: production is never released to directly, so its cause trains what staging gets first."""
-    environment = "staging" if record.environment == "production" else record.environment
+def request_for(record: TriggerRecord, environments: Environments, as_of: datetime | None = None) -> RunRequest:
+    """What is asked for: an environment that takes another one's releases gets the new model by way of that one."""
+    environment = environments.trained_in(record.environment)
     return RunRequest(
         usecase=record.usecase,
         run_id=new_run_id(record.usecase),

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.environments import read_environments
 from pipelines.errors import MlopsError, did_you_mean
-from pipelines.settings import ENVIRONMENTS
 from pipelines.usecase import load_usecase, usecase_names
 from pipelines.vertex.config import FOLDER, VertexConfig, config_path, load_config
 from pipelines.vertex.errors import VertexConfigInvalid
@@ -18,8 +18,8 @@ def check_vertex(root: Path) -> list[str]:
 
 
 def _of_file(root: Path, path: Path) -> Iterator[str]:
-    if path.suffix != ".yaml" or path.stem not in ENVIRONMENTS:
-        files = ", ".join(config_path(name) for name in ENVIRONMENTS)
+    if path.suffix != ".yaml" or path.stem not in read_environments(root).names:
+        files = ", ".join(config_path(name) for name in read_environments(root).names)
         yield f"{path.relative_to(root)}: nothing reads this file; there may be {files}"
         return
     try:

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
+from pipelines.environments import read_environments
 from pipelines.gitops.flux import read_clusters, title
-from pipelines.settings import ENVIRONMENTS
 from tests.e2e.cluster import ROOT, Cluster, ClusterError
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -28,7 +28,7 @@ def namespaces(cluster: Cluster, crds: None):
     cluster.kubectl("delete", "namespace", "--wait=false", *missing)
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize("environment", read_environments(ROOT).names)
 def test_every_object_is_accepted(environment, cluster, namespaces):
     applied = next(each for each in read_clusters(ROOT) if each.environment == environment)
     refused = []

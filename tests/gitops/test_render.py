@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipelines.environments import read_environments
 from pipelines.gitops import kustomize
 from pipelines.gitops.render import deployed_models, render, rendered_files, stale_files
 from pipelines.release.release import Release
-from pipelines.settings import ENVIRONMENTS
 from pipelines.usecase import usecase_names
 from pipelines.usecase.load import UsecaseInvalid
 from pipelines.usecase.new import new_usecase
@@ -56,7 +56,7 @@ def test_the_repository_s_own_files_are_fresh():
 
 def test_a_new_use_case_builds_in_every_environment(root):
     render(root)
-    for environment in ENVIRONMENTS:
+    for environment in read_environments(ROOT).names:
         objects = build(root, environment)
         assert {found["metadata"].get("namespace", "my-model") for found in objects.values()} == {"my-model"}
         assert objects["Namespace"]["metadata"]["name"] == "my-model"
@@ -130,7 +130,7 @@ def test_stale_files_are_named_and_written(root):
     assert render(root) == stale_files(root) == []
     set_serving(root, "{replicas: [2, 3]}")
     (root / "apps" / "my-model" / "staging" / "settings.yaml").unlink()
-    stale = [f"apps/my-model/{environment}/settings.yaml" for environment in ENVIRONMENTS]
+    stale = [f"apps/my-model/{environment}/settings.yaml" for environment in read_environments(ROOT).names]
     assert stale_files(root) == stale
     assert render(root) == stale
     assert stale_files(root) == []
@@ -158,4 +158,6 @@ def test_an_invalid_use_case_writes_nothing(root):
 def test_every_file_is_rendered_once():
     paths = [file.path for file in rendered_files(ROOT)]
     assert len(paths) == len(set(paths))
-    assert sum(path.endswith("/settings.yaml") for path in paths) == len(usecase_names(ROOT)) * len(ENVIRONMENTS)
+    assert sum(path.endswith("/settings.yaml") for path in paths) == len(usecase_names(ROOT)) * len(
+        read_environments(ROOT).names
+    )

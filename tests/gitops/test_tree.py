@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipelines.environments import read_environments
 from pipelines.git.repository import Repository
 from pipelines.gitops.check import check_tree
 from pipelines.gitops.expressions import expressions
@@ -16,7 +17,6 @@ from pipelines.gitops.schemas import SchemaFolder
 from pipelines.gitops.tree import schemas_folder
 from pipelines.release.release import release_path
 from pipelines.release.releases import Releases
-from pipelines.settings import ENVIRONMENTS
 from pipelines.usecase import usecase_names
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def test_the_tree_holds_together():
 def test_every_overlay_of_every_model_builds(clusters):
     applied = {each.path: each for cluster in clusters for each in cluster.applied}
     for usecase in usecase_names(ROOT):
-        for environment in ENVIRONMENTS:
+        for environment in read_environments(ROOT).names:
             overlay = applied[f"apps/{usecase}/{environment}"]
             assert overlay.problem == ""
             assert {"Deployment", "Service", "HTTPRoute"} <= {found["kind"] for found in overlay.objects}

@@ -17,9 +17,9 @@ from pipelines.git.repository import Repository
 from pipelines.release.release import Release, ReleaseInvalid, release_path
 from pipelines.release.releases import (
     AlreadyPromoted,
-    NotForProduction,
     NothingReleased,
     NothingToRollBack,
+    NotPromotable,
     Releases,
     ReleaseWithdrawn,
 )
@@ -292,11 +292,11 @@ def test_production_gets_nothing_that_staging_has_not_run_or_has_taken_back(rele
         releases.propose_promotion(FLIGHTS)
     releases.bump(FLIGHTS, "staging", release(1), "x")
     releases.bump(FLIGHTS, "staging", release(2, code="c" * 40 + "+dirty"), "x")
-    with pytest.raises(NotForProduction, match="uncommitted code"):
+    with pytest.raises(NotPromotable, match="uncommitted code"):
         releases.propose_promotion(FLIGHTS)
     promotion = releases.propose_promotion(FLIGHTS, force=True)
     releases.rollback(FLIGHTS, "staging", "bad after all")
-    with pytest.raises(NotForProduction, match="rolled back in staging"):
+    with pytest.raises(NotPromotable, match="rolled back in staging"):
         releases.merge_promotion(promotion)
     assert releases.current(FLIGHTS, "production") is None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.release.promotion_check import HistoryMissing, unknown_to_staging
+from pipelines.release.promotion_check import HistoryMissing, Unstaged, find_unstaged
 from pipelines.release.release import release_path
 from tests.integration.test_releases import FLIGHTS, open_at, origin, release
 from tests.pipeline_cases import git
@@ -24,6 +24,13 @@ def checkout(origin, tmp_path) -> Path:
             releases.merge_promotion(releases.propose_promotion(FLIGHTS))
     git(tmp_path, "clone", "-q", str(origin), "work")
     return tmp_path / "work"
+
+
+def unknown_to_staging(checkout: Path, usecase: str, **named: str) -> Unstaged | None:
+    """What is wrong with production's release, the only one of these that is promoted."""
+    found = find_unstaged(checkout, usecase, **named)
+    assert len(found) <= 1
+    return found[0] if found else None
 
 
 def put(checkout: Path, environment: str, text: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.embedded.origin import ensure_origin
+from pipelines.environments import DEFAULTS
 from pipelines.monitor.monitor import START_A_RUN
 from pipelines.release.releases import open_releases
 from pipelines.retraining.attempts import Attempts, last_local_run, request_for
@@ -149,7 +150,7 @@ def test_a_monitor_killed_before_the_run_began_tries_again(lab, table, monkeypat
     monitor = dispatcher(lab, table)
     monitor.request(drift())
     begun = monitor.begin()
-    request_for(begun).write(attempts(lab).file_of(begun, ".json"))
+    request_for(begun, DEFAULTS).write(attempts(lab).file_of(begun, ".json"))
 
     outcome = attempts(lab)(begun)
 
@@ -177,5 +178,5 @@ def test_a_run_that_never_ends_is_stopped(lab, table):
 def test_a_cause_in_production_trains_what_staging_gets_first(table):
     record = table.request(by_hand().model_copy(update={"environment": "production"}), NOW)
 
-    asked = request_for(record)
+    asked = request_for(record, DEFAULTS)
     assert (asked.usecase, asked.environment, asked.reason) == (NAME, "staging", "manual")

@@ -1,11 +1,17 @@
-"""A cluster's folder is its own: what was copied from another one says so nowhere any more."""
+"""Each cluster's folder is that of an environment, and its own: what was copied from another one says so nowhere."""
 
+from pipelines.environments import ENVIRONMENTS_FILE, read_environments
 from pipelines.gitops.findings import Report
 from pipelines.gitops.flux import SYSTEM, title
 from pipelines.gitops.tree import Tree
 
 
 def check(tree: Tree, report: Report) -> None:
+    known = read_environments(tree.root).names
+    for name in sorted(file.parent.name for file in (tree.root / "clusters").glob("*/flux-instance.yaml")):
+        if name not in known:
+            told = f"{ENVIRONMENTS_FILE} has no environment {name}, so nothing here is checked or rendered"
+            report.find(f"clusters/{name}", f"{told}; add the entry, or remove the folder")
     for cluster in tree.clusters:
         for applied, manifest in cluster.objects():
             spec = manifest.get("spec") or {}

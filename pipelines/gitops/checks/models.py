@@ -1,10 +1,10 @@
 """Every use case has its folders, every cluster's line leads to one, and what is generated is fresh."""
 
+from pipelines.environments import ENVIRONMENTS_FILE, read_environments
 from pipelines.gitops.findings import Report
 from pipelines.gitops.render import deployed_models, stale_files
 from pipelines.gitops.tree import Tree
 from pipelines.pipeline.compiling.files import ImagesInvalid
-from pipelines.settings import ENVIRONMENTS
 from pipelines.usecase import usecase_names
 from pipelines.usecase.document import UsecaseInvalid
 from pipelines.usecase.load import OVERRIDES_FILE
@@ -39,10 +39,15 @@ def check(tree: Tree, report: Report) -> None:
 
 
 def _folders(tree: Tree, name: str, report: Report) -> None:
-    for part in ("base", *ENVIRONMENTS):
-        if not (tree.root / "apps" / name / part / "kustomization.yaml").is_file():
-            report.find(f"apps/{name}/{part}", "has no kustomization.yaml; another use case's shows what is in it")
-    for environment in ENVIRONMENTS:
+    environments = read_environments(tree.root).names
+    if not (tree.root / "apps" / name / "base" / "kustomization.yaml").is_file():
+        report.find(f"apps/{name}/base", "has no kustomization.yaml; another use case's shows what is in it")
+    for path in sorted((tree.root / "apps" / name).glob("*/kustomization.yaml")):
+        if path.parent.name not in ("base", *environments):
+            report.find(f"apps/{name}/{path.parent.name}", f"{ENVIRONMENTS_FILE} has no such environment")
+    for environment in environments:
+        if not (tree.root / "apps" / name / environment / "kustomization.yaml").is_file():
+            report.find(f"apps/{name}/{environment}", "has no kustomization.yaml; `mlops render` makes it")
         folder = tree.root / "apps" / name / environment
         listing = folder / "kustomization.yaml"
         text = listing.read_text(encoding="utf-8") if listing.is_file() else OVERRIDES_FILE

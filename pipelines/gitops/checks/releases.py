@@ -1,16 +1,16 @@
-"""Every release.yaml can be read, and production only runs what staging ran."""
+"""Every release.yaml can be read, and what takes another environment's releases only runs what that one ran."""
 
+from pipelines.environments import read_environments
 from pipelines.gitops.findings import Report
 from pipelines.gitops.tree import Tree
-from pipelines.release.promotion_check import HistoryMissing, unknown_to_staging
+from pipelines.release.promotion_check import HistoryMissing, find_unstaged
 from pipelines.release.release import Release, ReleaseInvalid, release_path
-from pipelines.settings import ENVIRONMENTS
 from pipelines.usecase import usecase_names
 
 
 def check(tree: Tree, report: Report) -> None:
     for usecase in usecase_names(tree.root):
-        for environment in ENVIRONMENTS:
+        for environment in read_environments(tree.root).names:
             path = release_path(usecase, environment)
             if (tree.root / path).is_file():
                 try:
@@ -18,9 +18,9 @@ def check(tree: Tree, report: Report) -> None:
                 except ReleaseInvalid as error:
                     report.find(path, str(error).removeprefix(f"{path}: "))
         try:
-            unstaged = unknown_to_staging(tree.root, usecase)
+            found = find_unstaged(tree.root, usecase)
         except HistoryMissing as error:
             report.note(str(error))
             continue
-        if unstaged is not None:
+        for unstaged in found:
             report.find(unstaged.path, unstaged.told)

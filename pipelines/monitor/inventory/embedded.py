@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipelines.embedded.state import SERVED
 from pipelines.embedded.status import ModelStatus, platform_status
 from pipelines.errors import MlopsError
 from pipelines.git.head import Head
@@ -18,8 +17,6 @@ from pipelines.release.releases import Releases
 from pipelines.settings import Settings
 from pipelines.usecase import UseCase, load_usecase, usecase_names
 from pipelines.usecase.load import OVERRIDES_FILE, USECASE_FILE
-
-FIRST = SERVED[0]
 
 Stamps = tuple[tuple[int, int] | None, ...]
 
@@ -56,10 +53,11 @@ class GitWatching:
         problems += self._unreadable
         usecases = self._usecases(problems)
         health = self._health(problems)
+        first = self._settings.environments.default.name
         models = [
             self._model(usecase, environment, health.get((usecase.name, environment)))
             for (_, environment), usecase in sorted(usecases.items())
-            if environment == FIRST or (usecase.name, environment) in self._released
+            if environment == first or (usecase.name, environment) in self._released
         ]
         return Sight(tuple(models), tuple(dict.fromkeys(problems)), self._commit, datetime.now(UTC))
 
@@ -80,8 +78,9 @@ class GitWatching:
         repository = self._releases.repository
         head = repository.fetch()
         found, unreadable = self._releases.all(head)
+        served = self._settings.environments.embedded
         self._released = {
-            place: self._with_commit(head, release, place[1]) for place, release in found.items() if place[1] in SERVED
+            place: self._with_commit(head, release, place[1]) for place, release in found.items() if place[1] in served
         }
         self._unreadable = tuple(sorted(unreadable.values()))
         self._commit = head
@@ -93,7 +92,7 @@ class GitWatching:
     def _usecases(self, problems: list[str]) -> dict[tuple[str, str], UseCase]:
         found = {}
         for name in usecase_names(self._settings.root):
-            for environment in SERVED:
+            for environment in self._settings.environments.embedded:
                 read = self._read(name, environment)
                 if isinstance(read, UseCase):
                     found[name, environment] = read

@@ -60,7 +60,8 @@ def page_routes(sources: Sources) -> list[Route]:
         found = [model for model in sources.sight().models if model.usecase.name == name]
         if not found:
             return _missing(request, f"There is no use case {name}.")
-        first = max(found, key=lambda model: (model.release is not None, model.environment == "production"))
+        order = {name: place for place, name in enumerate(sources.environments)}
+        first = max(found, key=lambda model: (model.release is not None, order.get(model.environment, -1)))
         return RedirectResponse(f"{_base(request)}/models/{name}/{first.environment}", HTTPStatus.TEMPORARY_REDIRECT)
 
     def report(request: Request) -> Response:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
+from pipelines.environments import DEFAULTS
 from pipelines.monitor.inventory.inventory import Look
 from pipelines.predictions.store.store import Store
 from pipelines.retraining.queue import TriggerTable
@@ -48,7 +49,7 @@ class Sources:
     """What the page is made from.
 
     `runs`: those of a use case that this machine knows, the newest first. `skipped_runs`: run folders that could not be
-    read. `reports`: the folder of Evidently's.
+    read. `reports`: the folder of Evidently's. `environments`: in the order in which a release gets to them.
     """
 
     sight: Look
@@ -59,6 +60,7 @@ class Sources:
     links: Links = Links()
     clock: Callable[[], datetime] = utc_now
     skipped_runs: Callable[[], Sequence[UnreadableRun]] = tuple
+    environments: Sequence[str] = DEFAULTS.names
 
     def skipped(self) -> list[str]:
         """One sentence for each run folder that could not be read so far."""
