@@ -154,7 +154,8 @@ def _make_code(root: Path, apps: Path) -> None:
         shutil.copytree(metadata, site / metadata.name)
     (root / "app").mkdir()
     shutil.copytree(apps, root / "app" / "apps", ignore=ignored)
-    shutil.copy(ROOT / "pyproject.toml", root / "app" / "pyproject.toml")
+    for name in ("pyproject.toml", "environments.yaml"):
+        shutil.copy(ROOT / name, root / "app" / name)
     entry = root / "opt/venv/bin/mlops"
     entry.parent.mkdir(parents=True, exist_ok=True)
     entry.write_text("#!/opt/venv/bin/python\nimport sys\nfrom pipelines.cli import main\nsys.exit(main())\n")

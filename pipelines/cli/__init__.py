@@ -18,7 +18,9 @@ VERBS = {
     "show": Verb("pipelines.cli.runs:show", "Show a run: its steps, its verdict, its model card and log."),
     "rollback": Verb("pipelines.cli.releases:rollback", "Take NAME's release back by a commit."),
     "promote": Verb("pipelines.cli.releases:promote", "Propose NAME's release for the environment that takes it."),
-    "environments": Verb("pipelines.cli.environments:environments", "List the environments, in a release's order."),
+    "environments": Verb(
+        "pipelines.cli.environments:environments", "List the environments, in the order that releases reach them."
+    ),
     "trace": Verb("pipelines.cli.releases:trace", "Where does it come from, and where did it go?"),
     "labels": Verb("pipelines.cli.labels:labels", "True values that came late."),
     "monitor": Verb("pipelines.cli.monitor:monitor", "Watch what is released: record, judge, retrain, show."),

@@ -51,7 +51,7 @@ class EnvironmentName(click.ParamType[str]):
 )
 @click.pass_obj
 def environments(context: Context, promoted_from: str | None) -> None:
-    """List the environments, in the order in which a release gets to them.
+    """List the environments, in the order that releases reach them.
 
     They are those of environments.yaml at the root of the repository.
     """

@@ -68,7 +68,7 @@ def promote(  # noqa: PLR0913, PLR0917 - one parameter an option
     healthy_at: str | None,
     no_wait: bool,
 ) -> None:
-    """Propose NAME's release for the environment that takes it: staging's for production.
+    """Propose NAME's release for the environment that takes it.
 
     Where releases are reviewed, a pull request is opened or updated. Elsewhere the diff is shown and merged from here.
 
