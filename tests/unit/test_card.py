@@ -23,6 +23,7 @@ LATE = np.clip(TRUTH * 0.3 + random.random(300) * 0.7, 0, 1)
 CARRIER = np.array(["UA", "AA", "B6"], dtype=object)[random.integers(0, 3, 300)]
 
 LINEAGE = Lineage(
+    environment="staging",
     run="8a7c11",
     data="0f3b2c9d1e77",
     code="d0b72d5",
