@@ -1,4 +1,5 @@
-"""Keep the database as a version makes it, for SQLite and PostgreSQL: `python -m tests.compat.store 0.2.0`.
+"""Keep the database as a version makes it, for SQLite and PostgreSQL: part of `tests.compat.make`, or by itself
+`python -m tests.compat.store 0.2.0`.
 
 The newest sample is upgraded by today's revisions, so its rows are those that 0.1.0 wrote. Run before a version is
 tagged; what a released program has made does not change any more.

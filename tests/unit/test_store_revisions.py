@@ -179,6 +179,11 @@ class TestHistory:
 
 
 class TestOlderDatabase:
+    def test_there_is_a_sample_of_every_version_on_both_engines(self):
+        kept = {path.parent.name for path in (ROOT / "tests" / "compat").glob("*/usecase.yaml")}
+        assert set(samples.versions()) == kept
+        assert all((samples.HERE / version / name).is_file() for version in kept for name in samples.KINDS.values())
+
     @pytest.mark.parametrize("version", samples.versions())
     def test_one_of_every_version_is_upgraded_and_keeps_every_row(self, version, place, open_database):
         before = place.load(version).everything()
