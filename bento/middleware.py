@@ -4,6 +4,8 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from bento.app import METHODS, STANDBY, Elsewhere
+from bento.logs import about
+from bento.request_ids import request_id_of, with_request_id
 
 PROBES = ("/livez", "/readyz", "/healthz", "/metrics")
 PATHS = frozenset({*METHODS, *PROBES})
@@ -34,6 +36,11 @@ class Edge:
             scope["path"], scope["raw_path"] = path, path.encode()
         if self.standby:
             scope[STANDBY] = True
+        request_id = request_id_of(scope)
+        with about(request_id=request_id):
+            await self._answer(scope, receive, with_request_id(send, request_id))
+
+    async def _answer(self, scope: Message, receive: Any, send: Any) -> None:
         app = self.app if scope["path"] in PATHS else self.elsewhere
         if not self.draining:
             await app(scope, receive, send)

@@ -7,6 +7,7 @@ import orjson
 from starlette.responses import Response
 
 from bento.faults import Fault
+from bento.logs import fact
 
 CONTENT_TYPE = "application/problem+json"
 INVALID_INSTANCES = "urn:mlops:problem:invalid-instances"
@@ -16,8 +17,10 @@ INVALID_BODY = "urn:mlops:problem:invalid-body"
 def problem(
     status: int, detail: str, *, kind: str = "about:blank", title: str | None = None, faults: Sequence[Fault] = ()
 ) -> Response:
-    """The response; `errors` lists instance, field and detail of each fault."""
+    """The response; `errors` lists instance, field and detail of each fault, `request_id` names it in the log."""
     document = {"type": kind, "title": title or HTTPStatus(status).phrase, "status": status, "detail": detail}
+    if request_id := fact("request_id"):
+        document["request_id"] = request_id
     if faults:
         document["errors"] = [fault.as_json() for fault in faults]  # type: ignore[assignment]
     return Response(orjson.dumps(document), status_code=status, media_type=CONTENT_TYPE)

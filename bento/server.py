@@ -14,6 +14,7 @@ Parts of uvicorn and BentoML that they do not document are used here: tests/unit
 import argparse
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
+from bento import logs
 from bento.errors import BentoError, one_line
 from bento.middleware import Edge
 from bento.server_state import ServerState
@@ -30,6 +32,8 @@ STANDBY_POLL_SECONDS = 0.02
 LAST_ANSWERS_SECONDS = 5
 CANNOT_START = 3
 BACKLOG = 2048
+
+log = logging.getLogger("bento")
 
 
 class PublicAddressUnusable(BentoError):
@@ -137,7 +141,7 @@ class ModelServer:
         try:
             told.write(self.options.state)
         except OSError as error:
-            print(f"{self.options.state}: the state {state!r} cannot be written: {error.strerror}", file=sys.stderr)
+            log.warning("%s: the state %r cannot be written: %s", self.options.state, state, error.strerror)
 
 
 def load_bento(folder: Path) -> Any:
@@ -186,14 +190,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run until stopped; exit status 3 when the model cannot be loaded or the address is taken."""
     options = _parse(arguments)
     try:
+        logs.configure()
         vertex = VertexContract.load(os.environ)
         public = open_public_socket(options.host, vertex.port or options.port, options.fd)
         app = Edge(load_bento(options.bento.resolve()), vertex.routes)
     except Exception as error:  # noqa: BLE001 - whatever it is, it keeps the model from serving
-        print(f"{options.bento}: cannot be served: {type(error).__name__}: {one_line(error)}", file=sys.stderr)
+        log.error("%s: cannot be served: %s: %s", options.bento, type(error).__name__, one_line(error))  # noqa: TRY400
         return CANNOT_START
     if vertex.storage:
-        print(f"AIP_STORAGE_URI is ignored ({vertex.storage}): the model is in the Bento", file=sys.stderr)
+        log.warning("AIP_STORAGE_URI is ignored (%s): the model is in the Bento", vertex.storage)
     return _run(options, app, public)
 
 

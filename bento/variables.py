@@ -13,6 +13,7 @@ classes.
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
@@ -24,6 +25,12 @@ from bento.errors import BentoError
 
 PAGE = "docs/settings.md"
 FILE = "_FILE"
+HIDDEN = "***"
+SHORTEST_SECRET = 6  # shorter ones are no secrets, and hiding them would blot out words
+MOST_SECRETS = 64
+URL_PASSWORD = re.compile(r"(?<=://)[^\s/@]*?:([^\s/@]+)(?=@)")
+
+_secrets: dict[str, None] = {}  # in the order in which they were read
 
 
 class VariableWrong(BentoError):
@@ -68,7 +75,7 @@ class Variables(BaseModel):
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:
-        """Read them.
+        """Read them from this process's environment, or from a mapping.
 
         Raises:
             VariableWrong: names every variable whose value cannot be, and what would be right.
@@ -77,9 +84,35 @@ class Variables(BaseModel):
         fields = cls.model_fields
         values = {name: value for name, field in fields.items() if (value := text_of(field, env)) is not None}
         try:
-            return cls.model_validate(values)
+            loaded = cls.model_validate(values)
         except ValidationError as error:
             raise VariableWrong("\n".join(problems(fields, error))) from None
+        remember_secrets(loaded)
+        return loaded
+
+
+def remember_secrets(loaded: BaseModel) -> None:
+    """From now on no log line shows them; the oldest are forgotten, as tokens are renewed."""
+    for value in loaded.__dict__.values():
+        if isinstance(value, SecretStr):
+            remember_secret(value.get_secret_value())
+
+
+def remember_secret(value: str) -> None:
+    """From now on no log line shows it, nor the password in it where it is a URL."""
+    for part in (value, *URL_PASSWORD.findall(value)):
+        if len(part) >= SHORTEST_SECRET:
+            _secrets.pop(part, None)
+            _secrets[part] = None
+    for oldest in list(_secrets)[:-MOST_SECRETS]:
+        _secrets.pop(oldest, None)
+
+
+def hide_secrets(text: str) -> str:
+    """The text with *** for every secret that was read here, and for the password of any URL."""
+    for secret in list(_secrets):
+        text = text.replace(secret, HIDDEN)
+    return URL_PASSWORD.sub(HIDDEN, text)
 
 
 def names_of(field: FieldInfo) -> list[str]:

@@ -1,12 +1,14 @@
 """What a person sees on the terminal: progress, verdicts, tables. No decisions are made here."""
 
+import logging
 import sys
 import time
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.table import Table
 
+from pipelines import logs
 from pipelines.errors import MlopsError
 from pipelines.runs.journal import Record
 from pipelines.runs.run import RUN, Run
@@ -26,6 +28,10 @@ OUTCOME_STYLE = {
 
 def make_console(stderr: bool = False) -> Console:
     """A console that stays readable in a pipe or a CI log: no wrapping of long lines there."""
+    if logs.is_json():
+        level = logging.WARNING if stderr else logging.INFO
+        lines = cast("IO[str]", logs.LogLines(level))
+        return Console(file=lines, highlight=False, soft_wrap=True, width=160, color_system=None)
     console = Console(stderr=stderr, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console = Console(stderr=stderr, highlight=False, soft_wrap=True, width=160, color_system=None)

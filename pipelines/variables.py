@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bento.variables import PAGE, detail, names_of, problems, secret_in_file, variable
+from bento.variables import PAGE, detail, names_of, problems, remember_secrets, secret_in_file, variable
 from bento.variables import VariableWrong as FileWrong
 from pipelines.errors import MlopsError
 
@@ -50,7 +50,9 @@ class Variables(BaseSettings):
         """
         token = _environment.set(os.environ if environ is None else environ)
         try:
-            return cls()
+            loaded = cls()
+            remember_secrets(loaded)
+            return loaded  # noqa: TRY300
         except ValidationError as error:
             told = list(problems(cls.model_fields, error))
         except FileWrong as error:

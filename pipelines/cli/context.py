@@ -1,5 +1,6 @@
 """What every verb is given: where the checkout and the state are."""
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,23 +9,28 @@ if TYPE_CHECKING:
     from pipelines.environments import Environments
     from pipelines.settings import Settings
 
+log = logging.getLogger("mlops")
+
 
 class Context:
     """Settings are read when a verb needs them, so that --help works anywhere."""
 
     def __init__(self, root: Path | None, home: Path | None) -> None:
         self._root, self._home = root, home
-        self._warned = False
+        self._is_prepared = False
 
     @property
     def settings(self) -> "Settings":
         """From the environment; a variable that looks like a typo is pointed out once."""
+        from pipelines import logs
         from pipelines.settings import Settings
 
+        if not self._is_prepared:
+            logs.configure_command()
         settings = Settings.load(root=self._root, home=self._home)
-        if not self._warned:
-            self._warned = True
+        if not self._is_prepared:
             _warn_of_typos()
+            self._is_prepared = True
         return settings
 
     @property
@@ -39,7 +45,5 @@ def _warn_of_typos() -> None:
     sentences = likely_typos(os.environ)
     if not sentences:
         return
-    from pipelines.console import make_console
-
     for sentence in sentences:
-        make_console(stderr=True).print(f"[yellow]warning:[/] {sentence}")
+        log.warning("%s", sentence)

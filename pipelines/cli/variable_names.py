@@ -40,6 +40,8 @@ NAMES = frozenset(
         "MLOPS_KUBEFLOW_TOKEN",
         "MLOPS_KUBEFLOW_TOKEN_FILE",
         "MLOPS_KUBEFLOW_URL",
+        "MLOPS_LOG_FORMAT",
+        "MLOPS_LOG_LEVEL",
         "MLOPS_LONGEST_COOLDOWN",
         "MLOPS_MLFLOW_URL",
         "MLOPS_MONITOR_FOLDER",

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from pydantic.fields import FieldInfo
 
+from bento.logs import LogVariables
 from bento.predictor import ReleaseVariables
 from bento.recording.recorder import RecordingVariables
 from bento.variables import FILE, detail, is_secret, names_of
@@ -72,6 +73,7 @@ GROUPS: tuple[type[Variables | ServerVariables], ...] = (
     ReleaseVariables,
     RecordingVariables,
     ServingOnVertexVariables,
+    LogVariables,
     TreeVariables,
     CacheVariables,
 )

@@ -5,6 +5,7 @@ head, what runs from the supervisor and the files in <home>/run, never from memo
 goes on from there. Every target is rolled out on its own, so one bad model never holds up the others.
 """
 
+import logging
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ import time
 from types import FrameType
 
 from bento.backoff import Backoff
+from pipelines import logs
 from pipelines.embedded.ports import Ports
 from pipelines.embedded.rollout import DRAIN_SECONDS, Rollout, Superseded
 from pipelines.embedded.state import (
@@ -32,6 +34,7 @@ from pipelines.errors import MlopsError
 from pipelines.git.errors import BranchMissing
 from pipelines.git.head import Head
 from pipelines.git.repository import Repository
+from pipelines.logs import about
 from pipelines.release.release import Release, release_path
 from pipelines.release.releases import Releases
 from pipelines.settings import Settings
@@ -44,6 +47,9 @@ NAME_RULE = "a use case's folder is named by small letters, digits and dashes"
 SERVER_NAME = re.compile(r"^(?P<usecase>[^.]+)\.(?P<environment>[^.]+)\.(?P<version>.+)\.[0-9a-f]{6}$")
 
 Wanted = tuple[Release, str]
+
+
+log = logging.getLogger("pipelines.embedded.reconciler")
 
 
 class Reconciler:
@@ -81,7 +87,7 @@ class Reconciler:
             try:
                 self._act()
             except MlopsError as error:
-                log(error.message)
+                log.warning("%s", error.message)
             self.ended.wait(POLL_SECONDS)
 
     def _look(self) -> None:
@@ -113,7 +119,7 @@ class Reconciler:
             if head != self._last_commit:  # a new commit is a new chance for what failed before
                 self._last_commit = head
                 self.failures = {t: f.model_copy(update={"retry_at": 0.0}) for t, f in self.failures.items()}
-        log(f"commit {head[:9]}: {len(wanted)} releases")
+        log.info("commit %s: %d releases", head[:9], len(wanted))
 
     def _act(self) -> None:
         """Begin what is missing, stop what is no longer released."""
@@ -154,6 +160,10 @@ class Reconciler:
         thread.start()
 
     def _roll_out(self, target: Target, release: Release, commit: str) -> None:
+        with about(usecase=target.usecase, environment=target.environment):
+            self._roll_out_one(target, release, commit)
+
+    def _roll_out_one(self, target: Target, release: Release, commit: str) -> None:
         began = time.monotonic()
 
         def still_wanted() -> bool:
@@ -163,7 +173,7 @@ class Reconciler:
         rollout = Rollout(
             self.settings, self.supervisor, self.ports, target, release, commit, still_wanted=still_wanted
         )
-        log(f"{target}: rolling out {release.bento} of commit {commit[:9]}")
+        log.info("%s: rolling out %s of commit %s", target, release.bento, commit[:9])
         outcome: Outcome = "live"
         reason = ""
         try:
@@ -270,7 +280,9 @@ class Reconciler:
         )
         with self._lock:
             append_rollout(self.settings.home, record)
-        log(f"{target}: {release.bento} {outcome} after {seconds:.1f} s{f': {reason}' if reason else ''}")
+        level = logging.WARNING if outcome == "failed" else logging.INFO
+        why = f": {reason}" if reason else ""
+        log.log(level, "%s: %s %s after %.1f s%s", target, release.bento, outcome, seconds, why)
 
     def _tell(self) -> None:
         """Write down what is known, when it has changed."""
@@ -297,13 +309,9 @@ def _target_of(server: str) -> Target:
     return Target(usecase=match["usecase"], environment=match["environment"])
 
 
-def log(text: str) -> None:
-    """To the log that the supervisor keeps."""
-    print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}", flush=True)
-
-
 def main() -> int:
     """Reconcile until SIGTERM."""
+    logs.configure()
     import httpx  # noqa: F401 - half a second that the first rollout need not wait for
 
     reconciler = Reconciler(Settings.load())

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from pipelines import logs
 from pipelines.embedded.processes import ProcessBook, ProcessMark
 from pipelines.embedded.state import RECONCILER_FILE, run_folder
 from pipelines.embedded.supervisor_client import RECONCILER, SupervisorInfo, info_file, make_endpoint
@@ -31,12 +32,13 @@ def main() -> int:
     """Run until SIGTERM; exit status 4 when the state folder has a supervisor already."""
     from filelock import FileLock, Timeout
 
+    logs.configure()
     home = Settings.load().home
     lock = FileLock(home / "supervisor.lock")  # the system frees it, however this process ends
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"{home} has a supervisor already", file=sys.stderr)
+        logging.getLogger("pipelines.embedded.supervisor").error("%s has a supervisor already", home)  # noqa: TRY400
         return ALREADY_RUNNING
     with lock:
         _supervise(home)
@@ -86,7 +88,7 @@ def _log(home: Path) -> logging.Logger:
     from circus import logger
 
     handler = RotatingFileHandler(home / "logs" / "supervisor.log", maxBytes=LOG_BYTES, backupCount=1)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(logs.formatter(logs.log_variables()))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -6,13 +6,15 @@ well later is told by 503 and Retry-After.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pipelines.documents import SchemaTooNew
 from pipelines.errors import MlopsError
+from pipelines.logs import about
 from pipelines.monitor.auth import BodyTooLarge, Handler, read_body, with_token
-from pipelines.monitor.monitor import Monitor, log, utc_now
+from pipelines.monitor.monitor import Monitor, utc_now
 from pipelines.predictions.errors import UsecaseNotWatched
 from pipelines.predictions.ingest import (
     LARGEST_SEGMENT,
@@ -54,6 +56,9 @@ STATUS: dict[type[MlopsError], int] = {
 
 # Takes a body and its headers, gives what is answered as JSON. Runs in a thread: databases are slow.
 Take = Callable[[bytes, "Request"], Any]
+
+
+log = logging.getLogger(__name__)
 
 
 class RequestInvalid(MlopsError):
@@ -105,7 +110,7 @@ def _refusal(error: MlopsError) -> Response:
     if status == 503:
         answer.headers["retry-after"] = str(RETRY_SECONDS)
     if status >= 500:
-        log(error.line)
+        log.warning("%s", error.line)
     return answer
 
 
@@ -134,7 +139,8 @@ def _alerts(monitor: Monitor, body: bytes) -> Any:
     requested = [monitor.request(trigger) for trigger in alerts.triggers]
     withdrawn = sum(monitor.dispatcher.withdraw(one.usecase, one.environment, one.fingerprint) for one in alerts.gone)
     for record in requested:
-        log(f"alert: {record.usecase} in {record.environment}, {record.sentence}: {record.state}")
+        with about(usecase=record.usecase, environment=record.environment, trigger=record.id):
+            log.info("alert: %s: %s", record.sentence, record.state)
     return {"requests": [_told(record) for record in requested], "withdrawn": withdrawn, "ignored": alerts.ignored}
 
 

@@ -21,8 +21,11 @@ def make_app(monitor: Monitor) -> Starlette:
     """The application; the monitor's own work begins and ends with it."""
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
+    from starlette.middleware import Middleware
     from starlette.responses import PlainTextResponse, Response
     from starlette.routing import Route
+
+    from bento.request_ids import RequestIds
 
     @asynccontextmanager
     async def working(_: Starlette) -> AsyncIterator[None]:
@@ -51,7 +54,7 @@ def make_app(monitor: Monitor) -> Starlette:
         Route("/metrics", metrics),
         *writing_routes(monitor),
     ]
-    return Starlette(routes=routes, lifespan=working)
+    return Starlette(routes=routes, lifespan=working, middleware=[Middleware(RequestIds)])
 
 
 def page_sources(monitor: Monitor) -> Sources:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pipelines.assessment.assess import Assessment
 from pipelines.assessment.worker import Place, evaluate
 from pipelines.errors import MlopsError
+from pipelines.logs import about
 from pipelines.monitor.data_probe import fingerprint_of
 from pipelines.monitor.inventory.cache import Watch
 from pipelines.monitor.inventory.inventory import Model, Sight, Watching
@@ -51,6 +52,9 @@ NEW_DATA_SECONDS = 900.0
 LET_GO_SECONDS = 3600.0
 CLEAN_SECONDS = 1800.0
 LEAVE_SECONDS = 5.0
+
+
+log = logging.getLogger(__name__)
 
 
 class Monitor:
@@ -162,9 +166,9 @@ class Monitor:
             except MlopsError as error:
                 if error.line != told:  # what lasts is told once
                     told = error.line
-                    log(f"{threading.current_thread().name}: {told}")
-            except Exception:  # noqa: BLE001 - a fault in one duty must not end it, nor the others
-                traceback.print_exc()
+                    log.warning("%s: %s", threading.current_thread().name, told)
+            except Exception:  # a fault in one duty must not end it, nor the others
+                log.exception("%s", threading.current_thread().name)
             self._stopping.wait(seconds)
 
     def _prepare(self) -> None:
@@ -181,12 +185,13 @@ class Monitor:
         problems = self.rounds.hold(self.watch.sight, utc_now()).problems
         if not self._stopping.is_set():  # a round that was stopped with the monitor is none
             for problem in problems:
-                log(f"evaluate: {problem}")
+                log.warning("evaluate: %s", problem)
 
     def _dispatch(self) -> None:
         self._prepare()
         for record in self.dispatcher.tick():
-            log(f"run: {record.usecase} in {record.environment}, {record.sentence}")
+            with about(usecase=record.usecase, environment=record.environment, trigger=record.id):
+                log.info("run: %s", record.sentence)
 
     def _act_on(self, model: Model, assessments: list[Assessment]) -> None:
         if self.options.acts_on("assessments"):
@@ -220,9 +225,9 @@ class Monitor:
         if self.options.watch != "git" or not is_due(self.settings, utc_now()):
             return
         report = clean(self.settings, RetentionRules.load())
-        log(f"clean: {report.removed_bytes / 1e6:.1f} MB removed")
+        log.info("clean: %.1f MB removed", report.removed_bytes / 1e6)
         for problem in report.problems:
-            log(f"clean: {problem}")
+            log.warning("clean: %s", problem)
 
     def _rules_of_retraining(self, usecase: str, environment: str) -> Retrain | None:
         model = self.watch.sight.model(usecase, environment)
@@ -234,8 +239,3 @@ class Monitor:
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-def log(text: str) -> None:
-    """To the log of whoever started the monitor."""
-    print(f"{utc_now():%Y-%m-%dT%H:%M:%SZ} {text}", file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from pipelines import logs
 from pipelines.errors import MlopsError
 from pipelines.monitor.app import make_app
 from pipelines.monitor.auth import require_closed
@@ -24,6 +25,7 @@ def serve(settings: Settings, options: Options, host: str, port: int, fd: int | 
     """Listen on host and port, or on a socket that is open already, until SIGTERM or SIGINT."""
     import uvicorn
 
+    logs.configure()
     require_closed(host, settings.monitor_token)
     listening = _listen(host, port) if fd is None else socket.socket(fileno=fd)
     monitor = Monitor(settings, options, watching(settings, options))
@@ -32,6 +34,7 @@ def serve(settings: Settings, options: Options, host: str, port: int, fd: int | 
         host=host,
         port=port,
         access_log=False,
+        log_config=None,
         log_level="warning",
         timeout_graceful_shutdown=LEAVE_SECONDS,
     )

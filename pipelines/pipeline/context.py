@@ -1,6 +1,7 @@
 """The step's context: its settings and request, its record in the journal, and error reporting."""
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -11,9 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines import logs
 from pipelines.definitions.find import find_pipeline
 from pipelines.documents import Document
 from pipelines.errors import MlopsError
+from pipelines.logs import about
 from pipelines.packaging.oci.reference import require_image_names
 from pipelines.pipeline.isolation import require_shared_stores
 from pipelines.runs.journal import Journal, Record
@@ -26,6 +29,9 @@ from pipelines.usecase.code import raised_at
 
 if TYPE_CHECKING:
     from pipelines.release.releases import Releases
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -94,13 +100,20 @@ class Step:
 @contextmanager
 def stepping(name: str, request: Mapping[str, Any]) -> Iterator[Step]:
     """Run a step's function inside this: it begins, its work or its failure is journalled and published."""
+    logs.configure()
     settings = Settings.load()
     asked = RunRequest.from_values(request)
+    with about(run=asked.run_id, usecase=asked.usecase, environment=asked.environment, step=name):
+        yield from _stepping(name, settings, asked)
+
+
+def _stepping(name: str, settings: Settings, asked: RunRequest) -> Iterator[Step]:
     if settings.code:  # what runs here, whatever the one who asked has before him
         asked = asked.model_copy(update={"code": settings.code})
     journal = Journal(settings.runs / asked.run_id)
     started = time.time()
     journal.append(Record(step=name, event="started", time=started))
+    log.info("started")
     step = None
     try:
         require_image_names(settings.images, settings.base_image)
@@ -113,12 +126,14 @@ def stepping(name: str, request: Mapping[str, Any]) -> Iterator[Step]:
         known = {**(step.remembered if step else {}), "summary": _told(error, step)}
         now = time.time()
         journal.append(Record(step=name, event="failed", time=now, seconds=now - started, **known))
+        log.error("failed after %.1f s: %s", now - started, known["summary"])  # noqa: TRY400 - it is raised again
         if step and not settings.publish_later:
             with contextlib.suppress(TrackingUnavailable):
                 _publish_apart(step, journal, "FAILED")
         raise
     now = time.time()
     journal.append(Record(step=name, event="finished", time=now, seconds=now - started, **step.remembered))
+    log.info("finished after %.1f s", now - started)
     if not settings.publish_later:
         _publish_apart(step, journal, "FINISHED" if _ends_the_run(step) else None)
 

@@ -8,17 +8,22 @@ is imported, which alone takes a second of every step.
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines import logs
 from pipelines.documents import write_atomically
 from pipelines.errors import MlopsError
 from pipelines.pipeline.execution import StepResult, run_step
 
 # Where KFP's launcher mounts what lies in a bucket.
 MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
+
+
+log = logging.getLogger("pipelines.pipeline.execute")
 
 
 class OtherPipeline(MlopsError):
@@ -34,11 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     told: dict[str, Any] = options.executor_input
     try:
+        logs.configure()
         request = told["inputs"]["parameterValues"]["request"]
         _require_same(options.pipeline, request)
         result = run_step(options.pipeline, options.step, request, places_of(told))
     except MlopsError as error:
-        print(error, file=sys.stderr)
+        log.error("%s", error)  # noqa: TRY400 - the message is for people
         return 1
     write_atomically(Path(told["outputs"]["outputFile"]), json.dumps(_results(told["outputs"], result)))
     return 0

@@ -1,6 +1,6 @@
 """Rollback, promotion and review of releases, with the registry's alias kept in step."""
 
-import sys
+import logging
 from typing import TYPE_CHECKING
 
 from pipelines.errors import MlopsError, did_you_mean
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from pipelines.git.forge import Forge, Review, Reviews
     from pipelines.release.release import Release
     from pipelines.release.releases import Proposal, Rollback
+
+
+log = logging.getLogger(__name__)
 
 
 def roll_back(settings: Settings, name: str, environment: str, reason: str) -> "Rollback":
@@ -94,7 +97,7 @@ def _close_review(settings: Settings, branch: str) -> None:
     try:
         reviews.close(branch, settings.branch)
     except MlopsError as error:
-        print(f"warning: the {reviews.noun} of {branch} may still be open: {error.message}", file=sys.stderr)
+        log.warning("the %s of %s may still be open: %s", reviews.noun, branch, error.message)
 
 
 def _let_alias_follow(settings: Settings, environment: "Environment", release: "Release") -> None:
@@ -109,7 +112,7 @@ def _let_alias_follow(settings: Settings, environment: "Environment", release: "
         require_answer(settings.tracking_uri)
         set_alias(settings.tracking_uri, name, alias, version)
     except (RegistryUnavailable, TrackingUnavailable) as error:
-        print(f"warning: the alias {alias} in MLflow stays where it was: {error.message}", file=sys.stderr)
+        log.warning("the alias %s in MLflow stays where it was: %s", alias, error.message)
 
 
 def require_known(settings: Settings, name: str) -> None:

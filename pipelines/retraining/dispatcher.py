@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from bento.backoff import Backoff
 from pipelines.errors import MlopsError
+from pipelines.logs import about
 from pipelines.retraining.queue import Clock, TriggerTable
 from pipelines.retraining.triggers import RunAttempt, RunOutcome, Trigger, TriggerRecord, why_refused
 from pipelines.usecase.model import Retrain
@@ -27,6 +27,9 @@ RECORDING, RECORDED_TRIES = Backoff(first=0.1, longest=30.0, factor=6), 6
 Rules = Callable[[str, str], Retrain | None]
 # When the last run ended that no trigger began, such as one by `mlops run`.
 LastRun = Callable[[str], datetime | None]
+
+
+log = logging.getLogger(__name__)
 
 
 def utc_now() -> datetime:
@@ -123,14 +126,18 @@ class Dispatcher:
         thread.start()
 
     def _run(self, record: TriggerRecord) -> None:
+        with about(usecase=record.usecase, environment=record.environment, trigger=record.id):
+            self._run_to_its_end(record)
+
+    def _run_to_its_end(self, record: TriggerRecord) -> None:
         ended = threading.Event()
         threading.Thread(target=self._beat, args=(record, ended), name=f"beat {record.id}", daemon=True).start()
         try:
             outcome = self._attempt(record)
         except MlopsError as error:
             outcome = RunOutcome(outcome="failed", note=error.message)
-        except Exception as error:  # noqa: BLE001 - a runner that breaks must not leave its trigger running for ever
-            traceback.print_exc()
+        except Exception as error:  # a runner that breaks must not leave its trigger running for ever
+            log.exception("the runner broke")
             outcome = RunOutcome(outcome="failed", note=f"{type(error).__name__}: {error}")
         finally:
             ended.set()
@@ -142,7 +149,7 @@ class Dispatcher:
             try:
                 self.finish(record, outcome)
             except Exception as error:  # noqa: BLE001
-                print(f"warning: {record.id} ended {outcome.outcome}, not recorded yet: {error}", file=sys.stderr)
+                log.warning("the run ended %s, not recorded yet: %s", outcome.outcome, error)
             else:
                 return
 
@@ -152,7 +159,7 @@ class Dispatcher:
                 if not self._table.beat(record, self._clock()):
                     return
             except Exception as error:  # noqa: BLE001 - the next beat may succeed; without any, the lease ends
-                print(f"warning: no heartbeat of {record.id}: {error}", file=sys.stderr)
+                log.warning("no heartbeat: %s", error, extra={"trigger": record.id, "usecase": record.usecase})
 
 
 def _is_gone(owner: str | None) -> bool:

@@ -5,7 +5,7 @@ status are what they are for a run on this machine. Orchestrators differ in how 
 """
 
 import contextlib
-import sys
+import logging
 import time
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -21,6 +21,9 @@ from pipelines.runs.tracking import PUBLISHED_FILE, Published, TrackingUnavailab
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]  # MLflow's words for how a run ended
 WORDLESS = "its container ended without a word; the log may say more"
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,14 +110,11 @@ class Follower:
     def stop(self) -> None:
         """Cancel the run there and wait a little for its end; Ctrl-C stops the waiting."""
         title = self.orchestrator.title
-        print(f"stopping the run in {title}; Ctrl-C again leaves it to stop by itself", file=sys.stderr)
+        log.warning("stopping the run in %s; Ctrl-C again leaves it to stop by itself", title)
         try:
             self.orchestrator.cancel()
         except MlopsError as error:
-            print(
-                f"it could not be stopped and goes on; stop it at {self.remote.page}\n  {error.message}",
-                file=sys.stderr,
-            )
+            log.warning("it could not be stopped and goes on; stop it at %s: %s", self.remote.page, error.message)
             return
         deadline = time.monotonic() + self.orchestrator.stop_seconds
         with contextlib.suppress(KeyboardInterrupt, self.orchestrator.away):

@@ -1,6 +1,6 @@
 """What `mlops run` does with any runner: prepare, start or resume, show the steps. The demo does the same."""
 
-import sys
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,9 @@ from pipelines.usecase import load_usecase
 
 if TYPE_CHECKING:
     from pipelines.runs.remote import Remote
+
+
+log = logging.getLogger(__name__)
 
 
 class AsOfWithoutTime(MlopsError):
@@ -90,7 +93,7 @@ def _run(settings: Settings, request: RunRequest, timeline: Timeline, runner: Ru
         remote = read_remote(settings.runs / request.run_id) if runner.capabilities.detaches else None
         if remote:
             again = f"mlops run {request.usecase} --resume {request.run_id} --runner {runner.name}"
-            print(f"the run may go on: {remote.page}\n`{again}` follows it again", file=sys.stderr)
+            log.warning("the run may go on: %s; `%s` follows it again", remote.page, again)
         raise
 
 

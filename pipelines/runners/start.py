@@ -7,11 +7,13 @@ to be read out of what this prints. Exit status as `mlops run`: 0 accepted, 3 re
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pipelines import logs
 from pipelines.console import Timeline, fail, make_console, outcome_line
 from pipelines.errors import MlopsError
 from pipelines.runners.launch import prepare, start
@@ -23,14 +25,18 @@ from pipelines.settings import Settings
 REFUSED, BROKEN, INTERRUPTED = 3, 1, 130
 
 
+log = logging.getLogger("pipelines.runners.start")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the file asks for to its end."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.runners.start")
     parser.add_argument("request", type=Path)
     parser.add_argument("--runner", choices=RUNNERS, default="local")
     options = parser.parse_args(arguments)
-    timeline = Timeline(make_console())
     try:
+        logs.configure()
+        timeline = Timeline(make_console())
         request = RunRequest.read(options.request)
         settings = replace(Settings.load(), environment=request.environment)
         runner = open_runner(options.runner, settings)
@@ -44,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     timeline.say(outcome_line(run))
     if run.outcome == FAILED:
-        print(f"{run.failed_step}: {run.error}", file=sys.stderr)
+        log.error("%s: %s", run.failed_step, run.error)
         return BROKEN
     return 0 if run.accepted else REFUSED
 

@@ -13,6 +13,7 @@ a fresh interpreter instead: the same steps, slower. The graph is the definition
 import argparse
 import contextlib
 import gc
+import logging
 import os
 import shutil
 import signal
@@ -20,13 +21,13 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from pipelines import logs
 from pipelines.definitions.definition import PipelineDefinition, StepDefinition
 from pipelines.definitions.find import find_pipeline
 from pipelines.errors import MlopsError
@@ -39,6 +40,9 @@ ARTIFACTS = "artifacts"
 LOOK_SECONDS = 0.01
 ORPHAN_SECONDS = 0.5
 BUSY = 4
+
+
+log = logging.getLogger("pipelines.runners.worker")
 
 
 class Process(Protocol):
@@ -99,7 +103,7 @@ class Worker:
 
     def _run(self, step: StepDefinition) -> bool:
         shutil.rmtree(self.folder / ARTIFACTS / step.name, ignore_errors=True)
-        print(f"=== {step.name}", flush=True)
+        log.info("=== %s", step.name)
         process = self._fresh(step) if self.is_fresh else self._fork(step)
         status = self._wait(process, self._import_ahead(step))
         if status < 0:
@@ -167,7 +171,7 @@ def run_in(folder: Path, name: str) -> int:
     try:
         run_step(definition.name, name, request.to_values(exclude_none=True), places)
     except MlopsError as error:
-        print(error, file=sys.stderr)
+        log.error("%s", error)  # noqa: TRY400 - the message is for people
         return 1
     return 0
 
@@ -178,8 +182,8 @@ def _in_fork(work: Callable[[], int]) -> int:
         if "numpy" in sys.modules:
             sys.modules["numpy"].random.seed()  # or every step would draw the same numbers
         status = work()
-    except BaseException:  # noqa: BLE001 - nothing of this process may run on in its fork
-        traceback.print_exc()
+    except BaseException:  # nothing of this process may run on in its fork
+        log.exception("the step ended")
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
@@ -229,7 +233,7 @@ def execute(folder: Path, is_fresh: bool) -> int:
     try:
         lock.acquire()
     except Timeout:
-        print(f"a run of {request.usecase} is under way", file=sys.stderr)
+        log.error("a run of %s is under way", request.usecase)  # noqa: TRY400 - the message is for people
         return BUSY
     with lock:
         Journal(folder).append(Record(step=RUN, event="started", time=time.time()))
@@ -244,6 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fresh", action="store_true", help="an interpreter of its own for each step")
     parser.add_argument("--step", help="run this step alone, in this process")
     options = parser.parse_args(arguments)
+    logs.configure()
     return run_in(options.folder, options.step) if options.step else execute(options.folder, options.fresh)
 
 

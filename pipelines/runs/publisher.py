@@ -1,6 +1,6 @@
 """Publishes journals to MLflow while the pipeline works on another core."""
 
-import sys
+import logging
 import threading
 
 from pipelines.runs.index import UNREADABLE, UnreadableRun, close_run, describe_unreadable, ensure_index, open_runs
@@ -10,6 +10,9 @@ from pipelines.runs.tracking import TrackingUnavailable, has_unpublished, publis
 from pipelines.settings import Settings
 
 LOOK_SECONDS = 1.0
+
+
+log = logging.getLogger(__name__)
 
 
 class Publisher(threading.Thread):
@@ -39,9 +42,9 @@ class Publisher(threading.Thread):
         self.join()
         self.look()
         if self.problem:
-            print(f"warning: {self.problem}", file=sys.stderr)
+            log.warning("%s", self.problem)
         for folder in self.unreadable:
-            print(f"warning: run folder {folder.run_id} cannot be read: {folder.why}", file=sys.stderr)
+            log.warning("run folder %s cannot be read: %s", folder.run_id, folder.why)
 
     def look(self) -> None:
         """Publish what is new, and close the runs that are over."""

@@ -68,7 +68,10 @@ def _upload(step: plan.UploadVersion, api: VertexApi, target: Target, seen: plan
             "ports": [{"containerPort": PORT}],
             "predictRoute": PREDICT_ROUTE,
             "healthRoute": HEALTH_ROUTE,
-            "env": [{"name": "MLOPS_ENVIRONMENT", "value": target.environment}],
+            "env": [
+                {"name": "MLOPS_ENVIRONMENT", "value": target.environment},
+                {"name": "MLOPS_LOG_FORMAT", "value": "json"},
+            ],
         },
         **_encryption(target),
     }

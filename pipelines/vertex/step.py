@@ -9,11 +9,13 @@ scheduled run gets the job's name as its run id.
 import argparse
 import base64
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from pipelines import logs
 from pipelines.errors import MlopsError
 from pipelines.vertex.access import VertexVariables, require_safe, token_source
 from pipelines.vertex.errors import NoRunName, SecretUnavailable
@@ -24,17 +26,21 @@ PATIENCE_SECONDS = 30.0
 CANNOT_START = 3
 
 
+log = logging.getLogger("pipelines.vertex.step")
+
+
 def main(
     arguments: Sequence[str] | None = None, execute: Callable[[list[str], dict[str, str]], Any] | None = None
 ) -> int:
     """Does not come back where the command could be started."""
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     try:
+        logs.configure()
         command = name_the_run(options.command, options.run) if options.run else list(options.command)
         secrets = dict(pair.split("=", 1) for pair in options.secret)
         environment = {**os.environ, **{name: fetch_secret(version) for name, version in secrets.items()}}
     except MlopsError as error:
-        print(error, file=sys.stderr)
+        log.error("%s", error)  # noqa: TRY400 - the message is for people
         return CANNOT_START
     limited = ["timeout", "--kill-after=30", str(options.limit), *command]
     (execute or _become)(limited, environment)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SETTINGS = "mlops-settings"
 STORES = ("MLOPS_TRACKING_URI", "MLOPS_SNAPSHOTS", "MLOPS_REMOTE", "MLOPS_BRANCH", "MLOPS_IMAGES", "MLOPS_BASE_IMAGE")
+TELEMETRY = ("MLOPS_LOG_FORMAT", "MLOPS_LOG_LEVEL", "OTEL_EXPORTER_OTLP_ENDPOINT")
 NETWORK = ("MLOPS_PLAIN_REGISTRIES", "SSL_CERT_FILE", "AWS_REGION")
 GIT_ACCESS = ("MLOPS_GIT_TOKEN_FILE", "MLOPS_GIT_SSH_KEY", "MLOPS_GIT_KNOWN_HOSTS", "MLOPS_GIT_AUTHOR")
 BUCKET = "object-store"
@@ -57,7 +58,7 @@ def _settings(task: "PipelineTask", step: StepDefinition) -> None:
     from kfp import kubernetes
 
     task.set_env_variable("MLOPS_STEPS_APART", "1")
-    wanted = [*STORES, *NETWORK, *(GIT_ACCESS if "git" in step.sees else ())]
+    wanted = [*STORES, *NETWORK, *TELEMETRY, *(GIT_ACCESS if "git" in step.sees else ())]
     # Optional: what is missing is told by the step, by name; a pod that cannot start tells nothing.
     kubernetes.use_config_map_as_env(task, SETTINGS, {name: name for name in wanted}, optional=True)
 
