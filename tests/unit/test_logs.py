@@ -219,9 +219,7 @@ async def failing(scope, receive, send):
 class TestRequestIds:
     def test_the_caller_s_id_is_in_the_answer_the_problem_and_the_log(self, written, wrap):
         lines = written(format="json")
-        answer = answers(
-            RequestIds(failing) if wrap is RequestIds else edge(), "/predict", **{"X-Request-ID": "abc-123"}
-        )
+        answer = answers(wrap(failing), "/predict", **{"X-Request-ID": "abc-123"})
         assert answer.headers.get_list("x-request-id") == ["abc-123"]
         assert answer.json()["request_id"] == "abc-123"
         assert parsed(lines())[0]["request_id"] == "abc-123"
