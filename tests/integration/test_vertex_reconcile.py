@@ -83,7 +83,7 @@ def test_a_version_is_the_image_by_digest_with_the_routes_of_the_server(world, f
         "ports": [{"containerPort": 3000}],
         "predictRoute": "/predict",
         "healthRoute": "/readyz",
-        "env": [{"name": "MLOPS_ENVIRONMENT", "value": "staging"}],
+        "env": [{"name": "MLOPS_ENVIRONMENT", "value": "staging"}, {"name": "MLOPS_LOG_FORMAT", "value": "json"}],
     }
     assert f"sha256-{1:064x}" in version["versionAliases"]
 
