@@ -24,6 +24,7 @@ METHODS = {"/predict": "POST", "/signature": "GET", "/openapi.json": "GET"}
 API = ", ".join(f"{method} {path}" for path, method in METHODS.items())
 PARSERS = {"application/json": parse_json, "application/octet-stream": parse_bytes}
 STANDBY = "mlops.standby"
+FACTS = "mlops.facts"  # what is known of a request, for whoever describes it
 
 log = logging.getLogger("bento")
 
@@ -73,6 +74,8 @@ class ModelApp:
         except Exception:
             log.exception("the model failed on a valid request")
             return problem(500, "the model failed on this request; the server's log says why")
+        if (facts := request.scope.get(FACTS)) is not None:
+            facts.update(rows=len(next(iter(columns.values()))), release=self.predictor.release)
         if self.recorder is not None and STANDBY not in request.scope:
             self.recorder.record(content_type, body, answer, len(next(iter(columns.values()))))
         return Response(answer, media_type="application/json")

@@ -1,11 +1,14 @@
 """What stands before BentoML's app in a server process: who is let in, and the farewell while draining."""
 
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bento.app import METHODS, STANDBY, Elsewhere
 from bento.logs import about
 from bento.request_ids import request_id_of, with_request_id
+
+if TYPE_CHECKING:
+    from bento.tracing import Tracing
 
 PROBES = ("/livez", "/readyz", "/healthz", "/metrics")
 PATHS = frozenset({*METHODS, *PROBES})
@@ -21,8 +24,8 @@ class Edge:
     `standby` is a check, no client's request, and marked so in the scope. `routes` are other names for its paths.
     """
 
-    def __init__(self, app: Any, routes: Mapping[str, str] | None = None) -> None:
-        self.app = app
+    def __init__(self, app: Any, routes: Mapping[str, str] | None = None, tracing: "Tracing | None" = None) -> None:
+        self.app = _traced(app, tracing) if tracing else app
         self.routes = routes or {}
         self.elsewhere = Elsewhere()
         self.draining = False
@@ -52,6 +55,13 @@ class Edge:
             await send(message)
 
         await (_not_ready if scope["path"] == "/readyz" else app)(scope, receive, send_and_close)
+
+
+def _traced(app: Any, tracing: "Tracing") -> Any:
+    """Loaded where traces are sent, and nowhere else."""
+    from bento.traced_requests import TracedRequests
+
+    return TracedRequests(app, tracing)
 
 
 async def _not_ready(_: Message, __: Any, send: Any) -> None:

@@ -26,6 +26,7 @@ from bento import logs
 from bento.errors import BentoError, one_line
 from bento.middleware import Edge
 from bento.server_state import ServerState
+from bento.tracing import Tracing, start_tracing
 from bento.vertex import VertexContract
 
 STANDBY_POLL_SECONDS = 0.02
@@ -193,13 +194,26 @@ def main(arguments: list[str] | None = None) -> int:
         logs.configure()
         vertex = VertexContract.load(os.environ)
         public = open_public_socket(options.host, vertex.port or options.port, options.fd)
-        app = Edge(load_bento(options.bento.resolve()), vertex.routes)
+        bento = options.bento.resolve()
+        tracing = _start_tracing(bento)
+        app = Edge(load_bento(bento), vertex.routes, tracing)
     except Exception as error:  # noqa: BLE001 - whatever it is, it keeps the model from serving
         log.error("%s: cannot be served: %s: %s", options.bento, type(error).__name__, one_line(error))  # noqa: TRY400
         return CANNOT_START
     if vertex.storage:
         log.warning("AIP_STORAGE_URI is ignored (%s): the model is in the Bento", vertex.storage)
-    return _run(options, app, public)
+    status = _run(options, app, public)
+    if tracing is not None:
+        tracing.close()
+    return status
+
+
+def _start_tracing(folder: Path) -> Tracing | None:
+    """The service of all spans is the model; None where no collector is named."""
+    import yaml
+
+    described = yaml.safe_load((folder / "bento.yaml").read_text(encoding="utf-8"))
+    return start_tracing(described["name"], {"service.version": described["version"]})
 
 
 def _run(options: argparse.Namespace, app: Edge, public: socket.socket) -> int:

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from bento.logs import LogVariables
 from bento.predictor import ReleaseVariables
 from bento.recording.recorder import RecordingVariables
+from bento.tracing import TracingVariables
 from bento.variables import FILE, detail, is_secret, names_of
 from bento.variables import Variables as ServerVariables
 from bento.vertex import VertexVariables as ServingOnVertexVariables
@@ -74,6 +75,7 @@ GROUPS: tuple[type[Variables | ServerVariables], ...] = (
     RecordingVariables,
     ServingOnVertexVariables,
     LogVariables,
+    TracingVariables,
     TreeVariables,
     CacheVariables,
 )

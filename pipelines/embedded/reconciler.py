@@ -5,6 +5,7 @@ head, what runs from the supervisor and the files in <home>/run, never from memo
 goes on from there. Every target is rolled out on its own, so one bad model never holds up the others.
 """
 
+import contextlib
 import logging
 import os
 import re
@@ -12,7 +13,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 from bento.backoff import Backoff
 from pipelines import logs
@@ -38,6 +41,7 @@ from pipelines.logs import about
 from pipelines.release.release import Release, release_path
 from pipelines.release.releases import Releases
 from pipelines.settings import Settings
+from pipelines.tracing import RUN_TRAILER, Tracing, rollout_ids, run_ids, start_tracing
 
 POLL_SECONDS = 0.2
 TIDY_SECONDS = 1.0
@@ -55,7 +59,7 @@ log = logging.getLogger("pipelines.embedded.reconciler")
 class Reconciler:
     """The loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: Tracing | None = None) -> None:
         self.settings = settings
         repository = Repository(settings.remote, settings.branch, settings.home / "cache" / "reconciler.git")
         self.releases = Releases(repository)
@@ -64,6 +68,7 @@ class Reconciler:
         self.ports = Ports(settings.home)
         self.files = RunFiles(run_folder(settings.home))
         self.ended = threading.Event()
+        self.tracing = tracing
         self.state = ReconcilerState.of(settings.home)
         self.commit: str | None = None
         self.wanted: dict[Target, Wanted] | None = None
@@ -160,10 +165,36 @@ class Reconciler:
         thread.start()
 
     def _roll_out(self, target: Target, release: Release, commit: str) -> None:
-        with about(usecase=target.usecase, environment=target.environment):
-            self._roll_out_one(target, release, commit)
+        with (
+            about(usecase=target.usecase, environment=target.environment),
+            self._tracing_rollout(target, release, commit) as span,
+        ):
+            outcome = self._roll_out_one(target, release, commit)
+            if span is not None:
+                span.set_attribute("mlops.outcome", outcome)
 
-    def _roll_out_one(self, target: Target, release: Release, commit: str) -> None:
+    @contextlib.contextmanager
+    def _tracing_rollout(self, target: Target, release: Release, commit: str) -> Iterator[Any]:
+        """A span that links to the run whose commit this is; None where there are no traces."""
+        if self.tracing is None:
+            yield None
+            return
+        run = self.releases.commit_of(commit, release, target.environment).trailers.get(RUN_TRAILER)
+        about_it = {
+            "mlops.usecase": target.usecase,
+            "mlops.environment": target.environment,
+            "mlops.bento": release.bento,
+            "mlops.commit": commit,
+            "mlops.run": run,
+        }
+        ids = rollout_ids(target.usecase, target.environment, commit)
+        again = target in self.failures  # the first attempt has the ids that requests link to, later ones are below it
+        which: dict[str, Any] = {"parent": ids} if again else {"ids": ids}
+        links = [run_ids(run)] if run else []
+        with self.tracing.span(f"rollout {target}", about_it, links=links, **which) as span:
+            yield span
+
+    def _roll_out_one(self, target: Target, release: Release, commit: str) -> Outcome:
         began = time.monotonic()
 
         def still_wanted() -> bool:
@@ -192,6 +223,7 @@ class Reconciler:
         with self._lock:
             self._working.pop(target, None)
         self._tell()
+        return outcome
 
     def _failed(self, target: Target, release: Release, commit: str, reason: str) -> None:
         before = self.failures.get(target)
@@ -314,7 +346,8 @@ def main() -> int:
     logs.configure()
     import httpx  # noqa: F401 - half a second that the first rollout need not wait for
 
-    reconciler = Reconciler(Settings.load())
+    tracing = start_tracing("mlops-reconciler")
+    reconciler = Reconciler(Settings.load(), tracing)
 
     def stop(_: int, __: FrameType | None) -> None:
         reconciler.ended.set()
@@ -322,6 +355,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     reconciler.run()
+    if tracing is not None:
+        tracing.close()
     return 0
 
 

@@ -29,6 +29,7 @@ DRAIN_SECONDS = 30.0
 POLL_SECONDS = 0.02
 LOG_LINES = 6
 LOGS_KEPT = 5
+PASSED_ON = ("OTEL_", "MLOPS_LOG_")  # every variable that begins so
 RECORDING = ("MLOPS_MONITOR_URL", "MLOPS_MONITOR_TOKEN", "MLOPS_SPOOL_BYTES", "MLOPS_SPOOL_HOURS")
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
@@ -125,6 +126,7 @@ class Rollout:
     def _environment(self) -> dict[str, str]:
         return {
             **{key: os.environ[key] for key in (*INHERITED, *RECORDING) if key in os.environ},
+            **{key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)},
             "PYTHONUNBUFFERED": "1",
             "BENTOML_HOME": str(self.settings.home / "bentoml"),
             "BENTOML_DO_NOT_TRACK": "True",

@@ -24,6 +24,7 @@ from pipelines.runs.request import RunRequest
 from pipelines.runs.run import RUN
 from pipelines.runs.tracking import TrackingUnavailable, publish
 from pipelines.settings import Settings
+from pipelines.tracing import describe_step, record_run, tracing_step
 from pipelines.usecase import UseCase, load_usecase
 from pipelines.usecase.code import raised_at
 
@@ -103,11 +104,12 @@ def stepping(name: str, request: Mapping[str, Any]) -> Iterator[Step]:
     logs.configure()
     settings = Settings.load()
     asked = RunRequest.from_values(request)
-    with about(run=asked.run_id, usecase=asked.usecase, environment=asked.environment, step=name):
-        yield from _stepping(name, settings, asked)
+    facts = {"run": asked.run_id, "usecase": asked.usecase, "environment": asked.environment, "step": name}
+    with about(**facts), tracing_step(asked, name) as span:
+        yield from _stepping(name, settings, asked, span)
 
 
-def _stepping(name: str, settings: Settings, asked: RunRequest) -> Iterator[Step]:
+def _stepping(name: str, settings: Settings, asked: RunRequest, span: Any) -> Iterator[Step]:
     if settings.code:  # what runs here, whatever the one who asked has before him
         asked = asked.model_copy(update={"code": settings.code})
     journal = Journal(settings.runs / asked.run_id)
@@ -122,6 +124,7 @@ def _stepping(name: str, settings: Settings, asked: RunRequest) -> Iterator[Step
         usecase = load_usecase(settings.root, asked.usecase, asked.environment)
         step = Step(name=name, settings=settings, request=asked, usecase=usecase, started=started)
         yield step
+        describe_step(span, step.remembered.get("tags", {}))
     except Exception as error:
         known = {**(step.remembered if step else {}), "summary": _told(error, step)}
         now = time.time()
@@ -144,6 +147,8 @@ def _publish_apart(step: Step, journal: Journal, status: str | None) -> None:
 
     if status:
         journal.append(Record(step=RUN, event="run", time=time.time(), tags={"status": status}))
+        outcome = "failed" if status == "FAILED" else "finished"
+        record_run(step.request, outcome, journal.records()[0].time, time.time())
     mlflow_run = step.publish()
     if step.settings.steps_apart:
         share(step.run_folder, step.name, step.settings.tracking_uri, mlflow_run)

@@ -220,7 +220,7 @@ def release(  # noqa: PLR0913, PLR0917 - one parameter a step before
     )
     name, environment = step.usecase.name, step.request.environment
     wanted = step.releases.find(name, environment, str(version)) or wanted
-    commit = step.releases.bump(name, environment, wanted, step.request.reason, force=step.request.force)
+    commit = step.releases.bump(name, environment, wanted, step.request.reason, step.request.force, step.request.run_id)
     released = commit or _commit_of(step, wanted)
     lineage = _lineage(step, data, candidate, model=wanted.model, bento=wanted.bento, commit=released)
     write_card(step.usecase, evaluation, verdict, lineage, folder)

@@ -159,8 +159,10 @@ class Releases:
         """The Bentos that were rolled back here and not released again since. Asks the remote."""
         return set(self.read_history(usecase, environment).withdrawn)
 
-    def bump(self, usecase: str, environment: str, release: Release, reason: str, force: bool = False) -> str | None:
-        """Commit this release. None when it is what is released already."""
+    def bump(
+        self, usecase: str, environment: str, release: Release, reason: str, force: bool = False, run: str = ""
+    ) -> str | None:
+        """Commit this release; `run` is the pipeline run that made it. None when it is what is released already."""
         path = release_path(usecase, environment)
 
         def change(tree: Tree) -> tuple[dict[str, str | None], str] | None:
@@ -173,7 +175,9 @@ class Releases:
                     hint="train a new version, or use --force if you are sure",
                 )
             step = f"{current.version} → {release.version}" if current else f"first release, {release.version}"
-            return {path: release.to_yaml()}, _message("release", usecase, f"{step} in {environment}", release, reason)
+            made_by = {"Run": run} if run else {}
+            message = _message("release", usecase, f"{step} in {environment}", release, reason, made_by)
+            return {path: release.to_yaml()}, message
 
         return self.repository.commit(change)
 

@@ -35,6 +35,7 @@ from pipelines.pipeline.execution import run_step
 from pipelines.runs.journal import Journal, Record
 from pipelines.runs.request import RunRequest
 from pipelines.runs.run import PID_FILE, REQUEST_FILE, RUN, lock_path, read_run
+from pipelines.tracing import record_run
 
 ARTIFACTS = "artifacts"
 LOOK_SECONDS = 0.01
@@ -218,8 +219,10 @@ def watch_parent() -> None:
 
 def close(folder: Path, status: str) -> None:
     """Record the end of a run, or of this attempt at it; `status` is MLflow's word for it."""
-    outcome = read_run(folder).outcome
-    Journal(folder).append(Record(step=RUN, event="run", time=time.time(), tags={"status": status, "outcome": outcome}))
+    run, journal = read_run(folder), Journal(folder)
+    began, ended = journal.records()[0].time, time.time()
+    journal.append(Record(step=RUN, event="run", time=ended, tags={"status": status, "outcome": run.outcome}))
+    record_run(run.request, run.outcome, began, ended)
 
 
 def execute(folder: Path, is_fresh: bool) -> int:
