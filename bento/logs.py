@@ -59,8 +59,12 @@ def fact(key: str) -> str | None:
     return _facts.get().get(key)
 
 
-def configure(variables: LogVariables | None = None, stream: TextIO | None = None, quiet: Iterable[str] = ()) -> None:
+def configure(
+    variables: LogVariables | None = None, stream: TextIO | None = None, quiet: Iterable[str] = ()
+) -> logging.Handler:
     """Send everything that this process logs to `stream` (default: stderr), in the form that the variables ask for.
+
+    Gives the handler that does so.
 
     Raises:
         VariableWrong: MLOPS_LOG_FORMAT or MLOPS_LOG_LEVEL has a value that it cannot have.
@@ -79,6 +83,7 @@ def configure(variables: LogVariables | None = None, stream: TextIO | None = Non
     if told.level != "debug":
         for name in (*QUIET, *quiet):
             logging.getLogger(name).setLevel(logging.WARNING)
+    return handler
 
 
 def formatter(variables: LogVariables) -> logging.Formatter:

@@ -49,12 +49,10 @@ def configure_command() -> None:
         VariableWrong: MLOPS_LOG_FORMAT or MLOPS_LOG_LEVEL has a value that it cannot have.
     """
     told = log_variables()
-    if told.format == "json":
-        _configure(told, None, QUIET)
-        return
-    _configure(told, None, QUIET)
-    logging.root.handlers[0].setFormatter(_Sentences())
-    logging.root.setLevel(logging.DEBUG if told.level == "debug" else logging.WARNING)
+    handler = _configure(told, None, QUIET)
+    if told.format == "text":
+        handler.setFormatter(_Sentences())
+        logging.root.setLevel(logging.DEBUG if told.level == "debug" else logging.WARNING)
 
 
 def is_json() -> bool:

@@ -187,6 +187,18 @@ class TestCommands:
         assert failed.returncode == 1
         assert parsed(failed.stderr.splitlines())[0]["level"] == "warning"
 
+    def test_handlers_of_a_program_around_it_are_left_as_they_are(self, written, capsys):
+        class Foreign(logging.StreamHandler):
+            """As pytest's, or that of a program that calls a command."""
+
+        foreign = Foreign(io.StringIO())
+        logging.root.handlers.insert(0, foreign)
+        logs.configure_command()
+        logging.getLogger("t").warning("news")
+        assert foreign in logging.root.handlers
+        assert foreign.stream.getvalue() == "news\n"
+        assert capsys.readouterr().err == "warning: news\n"
+
     def test_a_form_or_level_that_is_none_is_refused(self, tmp_path, monkeypatch):
         done = self.mlops("status", MLOPS_HOME=str(tmp_path), MLOPS_LOG_FORMAT="jsn")
         assert done.returncode == 1
