@@ -26,8 +26,8 @@ from typing import Any
 import pytest
 
 from pipelines.packaging.oci.credentials import RegistryAccess
-from pipelines.packaging.oci.manifest import CONFIG, LAYER, OCI_MANIFEST, Descriptor, Manifest, canonical
-from pipelines.packaging.oci.registry import Registry, Repository
+from pipelines.packaging.oci.manifest import CONFIG, LAYER, OCI_MANIFEST, Descriptor, ImageManifest, canonical
+from pipelines.packaging.oci.registry import ImageRepository, Registry
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = ROOT / "bento" / "Dockerfile"
@@ -94,7 +94,7 @@ class BaseImage:
 
     @property
     def manifest(self) -> bytes:
-        return Manifest(config=_described(self.config), layers=[layer.blob for layer in self.layers]).encode()
+        return ImageManifest(config=_described(self.config), layers=[layer.blob for layer in self.layers]).encode()
 
     @property
     def packed(self) -> int:
@@ -109,7 +109,7 @@ class BaseImage:
         manifest, config = self.manifest, self.config
         digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
         with Registry(registry, access or RegistryAccess.load({"MLOPS_PLAIN_REGISTRIES": registry})) as opened:
-            repository = Repository(opened, REPOSITORY, f"{registry}/{REPOSITORY}")
+            repository = ImageRepository(opened, REPOSITORY, f"{registry}/{REPOSITORY}")
             if repository.digest_of(digest) is None:
                 for layer in self.layers:
                     if not repository.has(layer.blob.digest):

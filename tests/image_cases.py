@@ -23,7 +23,7 @@ from pipelines.packaging.oci.manifest import (
     OCI_INDEX,
     OCI_MANIFEST,
 )
-from pipelines.packaging.oci.publish import BentoFolder, Published, publish
+from pipelines.packaging.oci.publish import BentoFolder, PublishedImage, publish
 from pipelines.settings import Settings
 from tests.tiny_models import write_bento
 
@@ -149,7 +149,7 @@ def described(folder: Path, version: str = "1") -> BentoFolder:
     return BentoFolder(folder, files, "tiny-table", version, created, {"mlops-blueprint/run": "r" * 32})
 
 
-def push(bento: BentoFolder, host: str, base: str, access: RegistryAccess = ANYBODY, **options: Any) -> Published:
+def push(bento: BentoFolder, host: str, base: str, access: RegistryAccess = ANYBODY, **options: Any) -> PublishedImage:
     return publish(bento, f"{host}/team/models/tiny-table", base, access, **options)
 
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.assessment.assess import Assessment
-from pipelines.assessment.worker import Job, Judged
+from pipelines.assessment.worker import AssessmentJob, JudgedUsecase
 from pipelines.monitor.app import make_app
-from pipelines.monitor.inventory.inventory import Model, Sight
+from pipelines.monitor.inventory.inventory import DeployedModelState, Sight
 from pipelines.monitor.monitor import Monitor
 from pipelines.monitor.options import Options
 from pipelines.release.release import Release
@@ -42,15 +42,17 @@ def usecase(name: str = USECASE, **retrain: object) -> UseCase:
     return UseCase.model_validate(values)
 
 
-def released(name: str = USECASE, environment: str = "staging", **retrain: object) -> Model:
-    return Model(usecase(name, **retrain), environment, release(name, "7"), "c" * 40, datetime(2026, 11, 1, tzinfo=UTC))
+def released(name: str = USECASE, environment: str = "staging", **retrain: object) -> DeployedModelState:
+    return DeployedModelState(
+        usecase(name, **retrain), environment, release(name, "7"), "c" * 40, datetime(2026, 11, 1, tzinfo=UTC)
+    )
 
 
 @dataclass
 class Told:
     """What is watched, as a test says it. `folders`: where the Bentos lie; `problem`: looking fails with it."""
 
-    models: list[Model] = field(default_factory=lambda: [released()])
+    models: list[DeployedModelState] = field(default_factory=lambda: [released()])
     folders: dict[str, Path] = field(default_factory=dict)
     problem: Exception | None = None
 
@@ -85,13 +87,13 @@ class Runs:
 def judged(score: float = 0.01, quality: float = 0.9):
     """A judge that takes no second, and what it says of every job."""
 
-    def judge(jobs: Sequence[Job]) -> list[Judged]:
-        return [Judged(job=number, assessments=verdicts(job, score, quality)) for number, job in enumerate(jobs)]
+    def judge(jobs: Sequence[AssessmentJob]) -> list[JudgedUsecase]:
+        return [JudgedUsecase(job=number, assessments=verdicts(job, score, quality)) for number, job in enumerate(jobs)]
 
     return judge
 
 
-def verdicts(job: Job, score: float, quality: float) -> list[Assessment]:
+def verdicts(job: AssessmentJob, score: float, quality: float) -> list[Assessment]:
     name, drifted, bad = job.usecase["name"], score > 0.2, quality < 0.7
 
     def one(kind, status, value, threshold, **detail):

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bento.signature import CategoryField, NumberField, Signature, TensorField
 from pipelines.assessment.features import describe_columns, describe_outputs
-from pipelines.assessment.reference import Reference, Sample
+from pipelines.assessment.reference import Reference, ReferenceSample
 from pipelines.predictions.source import Coverage
 from pipelines.usecase import UseCase
 from tests.pipeline_cases import NAME, USECASE
@@ -62,7 +62,7 @@ def reference(signature: Signature = SIGNATURE, rows: int = 3000) -> Reference:
     else:
         columns = sizes(rows, seed=99)
         outputs = columns["size"].reshape(-1, 1) if signature.task == "regression" else probabilities(columns)
-    sample = Sample(describe_columns(signature, columns), describe_outputs(signature, outputs))
+    sample = ReferenceSample(describe_columns(signature, columns), describe_outputs(signature, outputs))
     return Reference(BENTO, f"{NAME}/7", signature, sample)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from pipelines.assessment.assess import Assessment, assess
 from pipelines.assessment.reports import Reports
 from pipelines.evaluation.gate import RuleResult, Verdict
-from pipelines.monitor.inventory.inventory import Health, Model, Sight
+from pipelines.monitor.inventory.inventory import DeployedModelState, Health, Sight
 from pipelines.monitor.page.sources import Links, Sources
 from pipelines.predictions.store.rows import Origin, PredictionRow
 from pipelines.predictions.store.store import Store
@@ -73,11 +73,11 @@ def usecase(name: str) -> UseCase:
     return watched().model_copy(update={"name": name})
 
 
-def model(name: str = NAME, environment: str = STAGING, version: str | None = "7", **more: Any) -> Model:
+def model(name: str = NAME, environment: str = STAGING, version: str | None = "7", **more: Any) -> DeployedModelState:
     known = {"commit": COMMIT, "since": NOW - timedelta(days=3), "health": Health("serving", f"{name}:{version}")}
     if version is None:
-        return Model(usecase(name), environment)
-    return Model(usecase(name), environment, release(name, version), **{**known, **more})
+        return DeployedModelState(usecase(name), environment)
+    return DeployedModelState(usecase(name), environment, release(name, version), **{**known, **more})
 
 
 @dataclass
@@ -85,7 +85,7 @@ class Platform:
     """Everything that the page reads, in one folder. `away` stands for a database that is gone."""
 
     folder: Path
-    models: list[Model] = field(default_factory=list)
+    models: list[DeployedModelState] = field(default_factory=list)
     problems: tuple[str, ...] = ()
     links: Links = LINKS
     now: datetime = NOW

@@ -24,8 +24,8 @@ from typing import Any
 from filelock import FileLock
 
 from pipelines.packaging.oci.credentials import RegistryAccess
-from pipelines.packaging.oci.manifest import CONFIG, OCI_MANIFEST, Descriptor, Manifest, canonical
-from pipelines.packaging.oci.registry import Registry, Repository
+from pipelines.packaging.oci.manifest import CONFIG, OCI_MANIFEST, Descriptor, ImageManifest, canonical
+from pipelines.packaging.oci.registry import ImageRepository, Registry
 from tests import base_image
 from tests.base_image import ARCHITECTURES, BUILD_SECONDS, DEBIAN, ROOT, TAKEN_OUT, UV, CachedLayer, pack_layer
 
@@ -51,9 +51,9 @@ class PipelineImage:
     def push(self, registry: str) -> str:
         """Its name by digest in a registry (plain HTTP), which gets what it does not have."""
         config = Descriptor(media_type=CONFIG, digest=_digest(self.config), size=len(self.config))
-        manifest = Manifest(config=config, layers=[layer.blob for layer in self.layers]).encode()
+        manifest = ImageManifest(config=config, layers=[layer.blob for layer in self.layers]).encode()
         with Registry(registry, RegistryAccess.load({"MLOPS_PLAIN_REGISTRIES": registry})) as opened:
-            repository = Repository(opened, REPOSITORY, f"{registry}/{REPOSITORY}")
+            repository = ImageRepository(opened, REPOSITORY, f"{registry}/{REPOSITORY}")
             for layer in self.layers:
                 if not repository.has(layer.blob.digest):
                     repository.upload(layer.blob, lambda file=layer.file: base_image._read(file))

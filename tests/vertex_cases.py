@@ -11,7 +11,7 @@ from pipelines.release.releases import Releases, open_releases
 from pipelines.vertex.api import VertexApi
 from pipelines.vertex.config import VertexConfig, load_config
 from pipelines.vertex.reconcile import reconcile
-from pipelines.vertex.target import Target, read_target
+from pipelines.vertex.target import VertexTarget, read_target
 from tests.fake_vertex import FakeVertex
 from tests.pipeline_cases import NAME, Lab, git
 
@@ -75,7 +75,7 @@ class World:
         return load_config(self.root, "staging")
 
     @property
-    def target(self) -> Target:
+    def target(self) -> VertexTarget:
         return read_target(self.root, NAME, "staging", self.config)
 
     @property

@@ -52,7 +52,7 @@ class Address:
     token: str = field(default="", repr=False)
 
 
-class Outcome(Enum):
+class ShipOutcome(Enum):
     TAKEN = "taken"
     REFUSED = "refused"
     DEFERRED = "deferred"
@@ -60,10 +60,10 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True)
-class Answer:
+class MonitorResponse:
     """What the monitor said. `retry_after`: seconds that it asks for."""
 
-    outcome: Outcome
+    outcome: ShipOutcome
     words: str
     retry_after: float = 0.0
 
@@ -155,34 +155,34 @@ class Shipper:
             except OSError as error:
                 self._tell(f"{path} cannot be shipped: {error.strerror}")
                 continue
-            in_a_row = in_a_row + 1 if outcome is Outcome.DEFERRED else 0
-            if outcome is Outcome.AWAY or in_a_row == MOST_IN_A_ROW:
+            in_a_row = in_a_row + 1 if outcome is ShipOutcome.DEFERRED else 0
+            if outcome is ShipOutcome.AWAY or in_a_row == MOST_IN_A_ROW:
                 self._back_off()
                 self._drop_too_old()
                 return False
         self._drop_too_old()
         return True
 
-    def _ship(self, client: "httpx.Client", path: Path) -> Outcome:
+    def _ship(self, client: "httpx.Client", path: Path) -> ShipOutcome:
         """One segment."""
         with self.spool.sending(path):
             data = path.read_bytes()
             answer = self._post(client, data)
             self._asked_for = answer.retry_after
-            if answer.outcome is Outcome.AWAY:
+            if answer.outcome is ShipOutcome.AWAY:
                 self._tell(f"the monitor takes no predictions now: {answer.words}; they wait in {self.spool.root}")
-            elif answer.outcome is Outcome.DEFERRED:
+            elif answer.outcome is ShipOutcome.DEFERRED:
                 self._defer(path, answer)
             else:
                 self._settle(path, data, answer)
         return answer.outcome
 
-    def _settle(self, path: Path, data: bytes, answer: Answer) -> None:
+    def _settle(self, path: Path, data: bytes, answer: MonitorResponse) -> None:
         """It will not be sent again."""
         self._pause, self._away_since = 0.0, None
         self._tell("")
         predictions = segments.count_predictions(data)
-        if answer.outcome is Outcome.TAKEN:
+        if answer.outcome is ShipOutcome.TAKEN:
             self.metrics.shipped.inc(predictions)
             self.spool.drop(path)
         else:
@@ -191,7 +191,7 @@ class Shipper:
             self.spool.refuse(path)
         self._deferred.pop(path.name, None)
 
-    def _defer(self, path: Path, answer: Answer) -> None:
+    def _defer(self, path: Path, answer: MonitorResponse) -> None:
         """Let the others go first."""
         if not self._deferred:
             log.warning("the monitor does not take %s now: %s; it is tried again", path.name, answer.words)
@@ -225,21 +225,21 @@ class Shipper:
             hours = self._keep_seconds / 3600
             self.losses.drop("too-old", dropped, f"predictions that have waited for {hours:g} hours are dropped")
 
-    def _post(self, client: "httpx.Client", data: bytes) -> Answer:
+    def _post(self, client: "httpx.Client", data: bytes) -> MonitorResponse:
         import httpx
 
         to = self._address()
         if to is None:
-            return Answer(Outcome.AWAY, "nothing says any more where it is")
+            return MonitorResponse(ShipOutcome.AWAY, "nothing says any more where it is")
         url, headers = f"{to.monitor}/predictions", {"authorization": f"Bearer {to.token}"} if to.token else {}
         seconds = max(0.1, min(ANSWER_SECONDS, self._deadline - time.monotonic()))
         timeout = httpx.Timeout(seconds, connect=min(5.0, seconds))
         try:
             answer = client.post(url, content=data, headers=headers, timeout=timeout)
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            return Answer(Outcome.AWAY, f"{url}: {type(error).__name__} {error}".strip())
+            return MonitorResponse(ShipOutcome.AWAY, f"{url}: {type(error).__name__} {error}".strip())
         words = f"{url} answered {answer.status_code} {answer.text[:200]}".strip()
-        return Answer(outcome_of(answer), words, _retry_after(answer))
+        return MonitorResponse(outcome_of(answer), words, _retry_after(answer))
 
     def _adopt(self) -> None:
         """What dead servers left is looked for now and then."""
@@ -266,16 +266,16 @@ class Shipper:
         self._told = trouble
 
 
-def outcome_of(answer: "httpx.Response") -> Outcome:
+def outcome_of(answer: "httpx.Response") -> ShipOutcome:
     """What an answer means for the segment that was sent."""
     if answer.is_success:
-        return Outcome.TAKEN
+        return ShipOutcome.TAKEN
     if answer.status_code in NOT_THIS_ONE_NOW:
-        return Outcome.DEFERRED
+        return ShipOutcome.DEFERRED
     if not answer.is_client_error or answer.status_code in NOT_NOW:
-        return Outcome.AWAY
+        return ShipOutcome.AWAY
     says_why = answer.headers.get("content-type", "").partition(";")[0].strip() == PROBLEM
-    return Outcome.REFUSED if says_why else Outcome.DEFERRED
+    return ShipOutcome.REFUSED if says_why else ShipOutcome.DEFERRED
 
 
 def jittered(seconds: float) -> float:

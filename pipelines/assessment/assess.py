@@ -22,7 +22,7 @@ from pydantic import JsonValue
 from pipelines.assessment.drift import TableDrift, compare_tables, judge_drift, measure_distances
 from pipelines.assessment.features import CONFIDENCE, LABEL, VALUE, compared_columns, describe_rows, is_category
 from pipelines.assessment.quality import Scored, bound_of, is_beyond, is_surely_beyond, limit_of, score_joined
-from pipelines.assessment.reference import Reference, Sample
+from pipelines.assessment.reference import Reference, ReferenceSample
 from pipelines.assessment.reports import Reports
 from pipelines.documents import Value
 from pipelines.errors import one_line_with_type
@@ -44,9 +44,9 @@ JOINED_ROWS = 20_000
 FEWEST_REFERENCE_ROWS = 50
 SPAN_WITHOUT_DRIFT = timedelta(hours=24)
 
-Kind = Literal["inputs", "predictions", "quality", "labels"]
-DRIFT_KINDS: tuple[Kind, Kind] = ("inputs", "predictions")
-Status = Literal["ok", "alert", "too-few", "skipped", "failed"]
+AssessmentKind = Literal["inputs", "predictions", "quality", "labels"]
+DRIFT_KINDS: tuple[AssessmentKind, AssessmentKind] = ("inputs", "predictions")
+AssessmentStatus = Literal["ok", "alert", "too-few", "skipped", "failed"]
 
 
 class Assessment(Value):
@@ -55,11 +55,11 @@ class Assessment(Value):
     id: str
     usecase: str
     environment: str
-    kind: Kind
+    kind: AssessmentKind
     time: datetime
     window_start: datetime
     window_end: datetime
-    status: Status
+    status: AssessmentStatus
     summary: str
     value: float | None = None
     threshold: float | None = None
@@ -80,7 +80,12 @@ class _Scene:
     reports: Reports | None
 
     def give(
-        self, kind: Kind, status: Status, window: tuple[datetime, datetime], summary: str, **more: Any
+        self,
+        kind: AssessmentKind,
+        status: AssessmentStatus,
+        window: tuple[datetime, datetime],
+        summary: str,
+        **more: Any,
     ) -> Assessment:
         return Assessment(
             id=f"{self.usecase.name}.{self.environment}.{kind}.{self.now:%Y%m%dT%H%M%S%fZ}",
@@ -147,11 +152,13 @@ def _assess_drift(scene: _Scene, rule: Drift) -> list[Assessment]:
         return [scene.give(kind, "failed", window, why, threshold=rule.threshold) for kind in DRIFT_KINDS]
 
 
-def _judge_drift(scene: _Scene, rule: Drift, sample: Sample, rows: pd.DataFrame, there: int) -> list[Assessment]:
+def _judge_drift(
+    scene: _Scene, rule: Drift, sample: ReferenceSample, rows: pd.DataFrame, there: int
+) -> list[Assessment]:
     """Inputs and predictions are judged apart, and share a report."""
     signature = scene.reference.signature
     chosen, left_out = _watched_columns(scene, rule)
-    tables: dict[Kind, tuple[pd.DataFrame, pd.DataFrame, Callable[[str], bool]]] = {
+    tables: dict[AssessmentKind, tuple[pd.DataFrame, pd.DataFrame, Callable[[str], bool]]] = {
         "inputs": (
             describe_rows(signature, list(rows["inputs"])),
             sample.inputs[chosen],
@@ -180,7 +187,13 @@ def _judge_drift(scene: _Scene, rule: Drift, sample: Sample, rows: pd.DataFrame,
 
 
 def _told_drift(
-    scene: _Scene, rule: Drift, kind: Kind, table: TableDrift, there: int, report: _Report, left_out: dict[str, str]
+    scene: _Scene,
+    rule: Drift,
+    kind: AssessmentKind,
+    table: TableDrift,
+    there: int,
+    report: _Report,
+    left_out: dict[str, str],
 ) -> Assessment:
     window = (scene.now - rule.window, scene.now)
     detail = table.model_dump(mode="json") | {"predictions": there, "left_out": dict(left_out)}

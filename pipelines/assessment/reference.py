@@ -33,7 +33,7 @@ class ReferenceBroken(MlopsError):
 
 
 @dataclass(frozen=True)
-class Sample:
+class ReferenceSample:
     """The training data as it is compared with, and the model's answers on it, row by row."""
 
     inputs: pd.DataFrame
@@ -47,7 +47,7 @@ class Reference:
     bento: str
     model: str
     signature: Signature
-    sample: Sample | None
+    sample: ReferenceSample | None
 
 
 def keep_reference(folder: Path, columns: Mapping[str, np.ndarray], seed: int) -> None:
@@ -79,7 +79,7 @@ def load_reference(bento: Path) -> Reference:
     return Reference(provenance.bento, provenance.model, signature, sample)
 
 
-def _read(file: Path, signature: Signature) -> Sample:
+def _read(file: Path, signature: Signature) -> ReferenceSample:
     import pandas as pd
 
     try:
@@ -98,4 +98,4 @@ def _read(file: Path, signature: Signature) -> Sample:
             f"{file} has no column {INPUTS}.{missing[0]}" if missing else f"{file} holds no predictions",
             hint="train and release the model again",
         )
-    return Sample(parts[INPUTS], parts[PREDICTIONS])
+    return ReferenceSample(parts[INPUTS], parts[PREDICTIONS])

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LONGEST_ROUND = timedelta(minutes=10)
 
 
-class Job(Value):
+class AssessmentJob(Value):
     """One use case to judge: its usecase.yaml as JSON, its unpacked Bento, and where its predictions are."""
 
     usecase: dict[str, Any]
@@ -41,7 +41,7 @@ class Job(Value):
     now: datetime
 
 
-class Judged(Value):
+class JudgedUsecase(Value):
     """What came of a job. `problem`: why there are no assessments; `retry`: it may go well the next time."""
 
     job: int
@@ -51,15 +51,15 @@ class Judged(Value):
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkFolders:
     """Where a round reads and writes."""
 
     store: str
     reports: Path
 
 
-def job_of(usecase: UseCase, environment: str, bento: Path, place: Place, now: datetime) -> Job:
-    return Job(
+def job_of(usecase: UseCase, environment: str, bento: Path, place: WorkFolders, now: datetime) -> AssessmentJob:
+    return AssessmentJob(
         usecase=json.loads(usecase.model_dump_json(exclude_unset=True)),
         environment=environment,
         store=place.store,
@@ -69,7 +69,7 @@ def job_of(usecase: UseCase, environment: str, bento: Path, place: Place, now: d
     )
 
 
-def evaluate(jobs: Sequence[Job], longest: timedelta = LONGEST_ROUND) -> list[Judged]:
+def evaluate(jobs: Sequence[AssessmentJob], longest: timedelta = LONGEST_ROUND) -> list[JudgedUsecase]:
     """Judge all jobs in one child process; one that it did not come to has a `problem`. The caller saves the rest."""
     if not jobs:
         return []
@@ -96,14 +96,14 @@ def evaluate(jobs: Sequence[Job], longest: timedelta = LONGEST_ROUND) -> list[Ju
     return _complete(len(jobs), told, why)
 
 
-def _complete(jobs: int, told: str, why: str) -> list[Judged]:
+def _complete(jobs: int, told: str, why: str) -> list[JudgedUsecase]:
     done = {judged.job: judged for line in told.splitlines() if (judged := _read(line))}
-    return [done.get(number) or Judged(job=number, problem=why, retry=True) for number in range(jobs)]
+    return [done.get(number) or JudgedUsecase(job=number, problem=why, retry=True) for number in range(jobs)]
 
 
-def _read(line: str) -> Judged | None:
+def _read(line: str) -> JudgedUsecase | None:
     with contextlib.suppress(ValueError):  # cut off when the child was killed
-        return Judged.model_validate_json(line)
+        return JudgedUsecase.model_validate_json(line)
     return None
 
 
@@ -117,7 +117,7 @@ def _last_line(words: str) -> str:
     return lines[-1][:300] if lines else "without a word"
 
 
-def _judge(number: int, job: Job) -> Judged:
+def _judge(number: int, job: AssessmentJob) -> JudgedUsecase:
     from pipelines.assessment.assess import assess
     from pipelines.assessment.reference import load_reference
     from pipelines.assessment.reports import Reports
@@ -130,9 +130,9 @@ def _judge(number: int, job: Job) -> Judged:
         usecase = UseCase.model_validate(job.usecase)
         reference = load_reference(job.bento)
         found = assess(usecase, job.environment, store, reference, job.now, reports=Reports(job.reports))
-        return Judged(job=number, assessments=found)
+        return JudgedUsecase(job=number, assessments=found)
     except Exception as error:  # noqa: BLE001 - the other use cases are still to be judged
-        return Judged(job=number, problem=one_line_with_type(error), retry=isinstance(error, StoreUnavailable))
+        return JudgedUsecase(job=number, problem=one_line_with_type(error), retry=isinstance(error, StoreUnavailable))
     finally:
         store.close()
 
@@ -142,7 +142,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints is no answer
     for number, line in enumerate(sys.stdin):
-        answers.write(_judge(number, Job.model_validate_json(line)).model_dump_json() + "\n")
+        answers.write(_judge(number, AssessmentJob.model_validate_json(line)).model_dump_json() + "\n")
         answers.flush()
         gc.collect()  # Evidently's reports are cycles: without it, each leaves 20 MB until Python happens to look
 

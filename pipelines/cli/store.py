@@ -11,7 +11,7 @@ from pipelines.console import make_console
 
 if TYPE_CHECKING:
     from pipelines.cli.documents import StoreDocument
-    from pipelines.predictions.store.database import Database, State
+    from pipelines.predictions.store.database import Database, DatabaseState
 
 NOT_YET = 4
 
@@ -102,7 +102,7 @@ def _database(context: Context) -> "Database":
     return Database(context.settings.store)
 
 
-def _show(database: "Database", state: "State") -> None:
+def _show(database: "Database", state: "DatabaseState") -> None:
     console = make_console()
     found = state.found
     if found.revision is None:
@@ -118,7 +118,7 @@ def _show(database: "Database", state: "State") -> None:
         console.print("The database is newer than this program: upgrade the program, or see docs/store.md, Going back.")
 
 
-def _document(database: "Database", state: "State") -> "StoreDocument":
+def _document(database: "Database", state: "DatabaseState") -> "StoreDocument":
     from pipelines.cli.documents import RevisionDocument, StoreDocument
 
     return StoreDocument(

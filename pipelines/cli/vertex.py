@@ -14,8 +14,8 @@ from pipelines.settings import Settings
 if TYPE_CHECKING:
     from pipelines.vertex.api import VertexApi
     from pipelines.vertex.config import VertexConfig
-    from pipelines.vertex.schedules import Wanted
-    from pipelines.vertex.target import Target
+    from pipelines.vertex.schedules import WantedSchedule
+    from pipelines.vertex.target import VertexTarget
 
 NOT_YET = 4
 
@@ -62,7 +62,7 @@ def reconcile(context: Context, names: tuple[str, ...], environment: str | None,
 
 def _targets(
     api: "VertexApi", settings: Settings, environment: str, config: "VertexConfig", names: tuple[str, ...]
-) -> list["Target"]:
+) -> list["VertexTarget"]:
     """All are read before the first is changed: a mistake in one file stops nothing half-way."""
     from pipelines.vertex.reconcile import strays
     from pipelines.vertex.target import read_target
@@ -78,7 +78,7 @@ def _targets(
     return targets if names else [*targets, *strays(api, environment, listed)]
 
 
-def _endpoint(api: "VertexApi", target: "Target", timeline: Timeline, check: bool, no_wait: bool) -> str:
+def _endpoint(api: "VertexApi", target: "VertexTarget", timeline: Timeline, check: bool, no_wait: bool) -> str:
     from pipelines.vertex.reconcile import reconcile as bring_about
     from pipelines.vertex.reconcile import work_out
 
@@ -116,19 +116,19 @@ def _schedules(
     return ["not yet"] if check and changes else []
 
 
-def _wanted_schedules(settings: Settings, environment: str, config: "VertexConfig") -> list["Wanted"]:
+def _wanted_schedules(settings: Settings, environment: str, config: "VertexConfig") -> list["WantedSchedule"]:
     from pipelines.runners.vertex import job_body
     from pipelines.runs.request import RunRequest
     from pipelines.usecase import load_usecase
     from pipelines.vertex.pipeline_job import SCHEDULED
-    from pipelines.vertex.schedules import Wanted
+    from pipelines.vertex.schedules import WantedSchedule
 
     wanted = []
     for name in config.pipelines.scheduled if config.pipelines else []:
         retrain = load_usecase(settings.root, name, environment).retrain
         if retrain.schedule and not retrain.suspended:
             request = RunRequest(usecase=name, run_id=SCHEDULED, environment=environment, reason="schedule")
-            wanted.append(Wanted(name, retrain.schedule, job_body(settings, request, config)))
+            wanted.append(WantedSchedule(name, retrain.schedule, job_body(settings, request, config)))
     return wanted
 
 

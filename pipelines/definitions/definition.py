@@ -14,8 +14,8 @@ from typing import Any, Literal
 from pipelines.errors import MlopsError
 
 # git: the key that may commit releases. registry: the login to the images' registry. source: the use case's secrets.
-Access = Literal["git", "registry", "source"]
-Kind = Literal["Artifact", "Dataset", "HTML", "Metrics", "Model"]
+SecretAccess = Literal["git", "registry", "source"]
+ArtifactKind = Literal["Artifact", "Dataset", "HTML", "Metrics", "Model"]
 
 
 class DefinitionInvalid(MlopsError):
@@ -31,7 +31,7 @@ class Artifact:
 
     name: str
     document: str
-    kind: Kind = "Artifact"
+    kind: ArtifactKind = "Artifact"
     file: str = ""
 
 
@@ -41,7 +41,7 @@ class Attachment:
 
     name: str
     file: str
-    kind: Kind = "HTML"
+    kind: ArtifactKind = "HTML"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class StepDefinition:
     run_folder: str = ""
     passes_if: str = ""
     only_if: str = ""
-    sees: frozenset[Access] = frozenset()
+    sees: frozenset[SecretAccess] = frozenset()
     libraries: tuple[str, ...] = ()
 
     @property
@@ -134,7 +134,7 @@ class PipelineDefinition:
         """The step that gives an artifact."""
         return next(step for step in self.steps if step.gives.name == artifact)
 
-    def seeing(self, access: Access) -> tuple[str, ...]:
+    def seeing(self, access: SecretAccess) -> tuple[str, ...]:
         """The steps that see a secret, and no others do."""
         return tuple(step.name for step in self.steps if access in step.sees)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipelines.errors import MlopsError
 from pipelines.git.process import run_git
-from pipelines.git.repository import Repository, Tree
+from pipelines.git.repository import GitTree, Repository
 from pipelines.release.release import RELEASE_PATH
 
 CODE_PATHS = ("apps", "pipelines", "bento", "requirements.lock")
@@ -88,7 +88,7 @@ def _bring_in(path: Path, checkout: Path, head: str, branch: str) -> str:
 
 def _merge_commit(repository: Repository, origin_head: str, head: str) -> str:
     """The checkout's tree with the origin's releases, on top of both."""
-    origin = Tree(repository, origin_head)
+    origin = GitTree(repository, origin_head)
     releases = [path_ for path_ in origin.paths("apps") if RELEASE_PATH.match(path_)]
     with tempfile.TemporaryDirectory() as scratch:
         env = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}

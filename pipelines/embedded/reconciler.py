@@ -24,15 +24,15 @@ from pipelines.embedded.rollout import DRAIN_SECONDS, Rollout, Superseded
 from pipelines.embedded.state import (
     RECONCILER_FILE,
     Failure,
-    Outcome,
     ReconcilerState,
+    RolloutOutcome,
     RolloutRecord,
     RunFiles,
-    Target,
+    ServingTarget,
     append_rollout,
     run_folder,
 )
-from pipelines.embedded.supervisor_client import Supervisor, Watched
+from pipelines.embedded.supervisor_client import Supervisor, WatchedProcess
 from pipelines.errors import MlopsError
 from pipelines.git.errors import BranchMissing
 from pipelines.git.head import Head
@@ -50,7 +50,7 @@ NAME = re.compile(r"^[a-z0-9][a-z0-9-]*$")
 NAME_RULE = "a use case's folder is named by small letters, digits and dashes"
 SERVER_NAME = re.compile(r"^(?P<usecase>[^.]+)\.(?P<environment>[^.]+)\.(?P<version>.+)\.[0-9a-f]{6}$")
 
-Wanted = tuple[Release, str]
+WantedServer = tuple[Release, str]
 
 
 log = logging.getLogger("pipelines.embedded.reconciler")
@@ -71,11 +71,11 @@ class Reconciler:
         self.tracing = tracing
         self.state = ReconcilerState.of(settings.home)
         self.commit: str | None = None
-        self.wanted: dict[Target, Wanted] | None = None
+        self.wanted: dict[ServingTarget, WantedServer] | None = None
         self.problems: list[str] = []
         self.failures = {failure.target: failure for failure in self.state.failures}
         self._last_commit = self.state.commit
-        self._working: dict[Target, threading.Thread] = {}
+        self._working: dict[ServingTarget, threading.Thread] = {}
         self._leaving: dict[str, float] = {}
         self._tidied = 0.0
         self._lock = threading.RLock()
@@ -109,12 +109,12 @@ class Reconciler:
             if not NAME.match(usecase):
                 problems[release_path(usecase, environment)] = f"apps/{usecase}: {NAME_RULE}"
             elif environment in self.settings.environments.embedded:
-                target = Target(usecase=usecase, environment=environment)
+                target = ServingTarget(usecase=usecase, environment=environment)
                 wanted[target] = (release, self.releases.commit_of(head, release, environment).sha)
         # A file that cannot be read says nothing about its model: what runs stays.
         for path in problems:
             _, usecase, environment, _ = path.split("/")
-            target = Target(usecase=usecase, environment=environment)
+            target = ServingTarget(usecase=usecase, environment=environment)
             serving = self.files.serving(target)
             if serving is not None:
                 wanted[target] = (serving.release, serving.commit)
@@ -146,25 +146,25 @@ class Reconciler:
             self._tidied = time.monotonic()
             self._tidy(servers)
 
-    def _is_served(self, target: Target, release: Release, servers: dict[str, Watched]) -> bool:
+    def _is_served(self, target: ServingTarget, release: Release, servers: dict[str, WatchedProcess]) -> bool:
         serving = self.files.serving(target)
         if serving is None or not serving.serves(release):
             return False
         server = servers.get(serving.name)
         return server is not None and not server.stopped
 
-    def _may_try(self, target: Target, release: Release) -> bool:
+    def _may_try(self, target: ServingTarget, release: Release) -> bool:
         failure = self.failures.get(target)
         return failure is None or failure.image != release.image or time.time() >= failure.retry_at
 
-    def _begin(self, target: Target, release: Release, commit: str) -> None:
+    def _begin(self, target: ServingTarget, release: Release, commit: str) -> None:
         thread = threading.Thread(target=self._roll_out, args=(target, release, commit), name=str(target), daemon=True)
         with self._lock:
             self._working[target] = thread
         self._tell()
         thread.start()
 
-    def _roll_out(self, target: Target, release: Release, commit: str) -> None:
+    def _roll_out(self, target: ServingTarget, release: Release, commit: str) -> None:
         with (
             about(usecase=target.usecase, environment=target.environment),
             self._tracing_rollout(target, release, commit) as span,
@@ -174,7 +174,7 @@ class Reconciler:
                 span.set_attribute("mlops.outcome", outcome)
 
     @contextlib.contextmanager
-    def _tracing_rollout(self, target: Target, release: Release, commit: str) -> Iterator[Any]:
+    def _tracing_rollout(self, target: ServingTarget, release: Release, commit: str) -> Iterator[Any]:
         """A span that links to the run whose commit this is; None where there are no traces."""
         if self.tracing is None:
             yield None
@@ -194,7 +194,7 @@ class Reconciler:
         with self.tracing.span(f"rollout {target}", about_it, links=links, **which) as span:
             yield span
 
-    def _roll_out_one(self, target: Target, release: Release, commit: str) -> Outcome:
+    def _roll_out_one(self, target: ServingTarget, release: Release, commit: str) -> RolloutOutcome:
         began = time.monotonic()
 
         def still_wanted() -> bool:
@@ -205,7 +205,7 @@ class Reconciler:
             self.settings, self.supervisor, self.ports, target, release, commit, still_wanted=still_wanted
         )
         log.info("%s: rolling out %s of commit %s", target, release.bento, commit[:9])
-        outcome: Outcome = "live"
+        outcome: RolloutOutcome = "live"
         reason = ""
         try:
             rollout.run()
@@ -225,7 +225,7 @@ class Reconciler:
         self._tell()
         return outcome
 
-    def _failed(self, target: Target, release: Release, commit: str, reason: str) -> None:
+    def _failed(self, target: ServingTarget, release: Release, commit: str, reason: str) -> None:
         before = self.failures.get(target)
         attempts = before.attempts + 1 if before and before.image == release.image else 1
         with self._lock:
@@ -240,19 +240,19 @@ class Reconciler:
                 retry_at=time.time() + RETRIES.pause(attempts),
             )
 
-    def _forget_failure(self, target: Target) -> None:
+    def _forget_failure(self, target: ServingTarget) -> None:
         with self._lock:
             self.failures.pop(target, None)
         self._tell()
 
-    def _stop(self, target: Target) -> None:
+    def _stop(self, target: ServingTarget) -> None:
         """Its release.yaml is gone: no server is the active one, so `_tidy` lets them all go."""
         serving = self.files.serving(target)
         if serving is not None:
             self.files.active_file(target).unlink(missing_ok=True)
             self._record(target, serving.release, self.commit or "", "stopped", 0.0, "its release.yaml is gone", {})
 
-    def _tidy(self, servers: dict[str, Watched]) -> None:
+    def _tidy(self, servers: dict[str, WatchedProcess]) -> None:
         """Let go every server that is neither active nor on its way, and forget those that have gone.
 
         That is the end of every rollout, and also what makes good for a reconciler that was killed between two steps.
@@ -278,23 +278,23 @@ class Reconciler:
         state = self.files.state(name)
         return state is not None and state.state == "draining"
 
-    def _close_unused(self, servers: dict[str, Watched]) -> None:
+    def _close_unused(self, servers: dict[str, WatchedProcess]) -> None:
         """A port is closed when nothing is released behind it and its last server has gone."""
         for socket in filter(_is_target, self.supervisor.sockets()):
             target = _target_of(f"{socket}.x.000000")
             if target not in (self.wanted or {}) and not any(name.startswith(f"{socket}.") for name in servers):
                 self.supervisor.close(socket)
 
-    def _is_working(self, target: Target) -> bool:
+    def _is_working(self, target: ServingTarget) -> bool:
         thread = self._working.get(target)
         return thread is not None and (thread.ident is None or thread.is_alive())
 
     def _record(
         self,
-        target: Target,
+        target: ServingTarget,
         release: Release,
         commit: str,
-        outcome: Outcome,
+        outcome: RolloutOutcome,
         seconds: float,
         reason: str,
         parts: dict[str, float],
@@ -335,10 +335,10 @@ def _is_target(socket: str) -> bool:
     return SERVER_NAME.match(f"{socket}.x.000000") is not None
 
 
-def _target_of(server: str) -> Target:
+def _target_of(server: str) -> ServingTarget:
     match = SERVER_NAME.match(server)
     assert match is not None  # noqa: S101 - only names that match are asked about
-    return Target(usecase=match["usecase"], environment=match["environment"])
+    return ServingTarget(usecase=match["usecase"], environment=match["environment"])
 
 
 def main() -> int:

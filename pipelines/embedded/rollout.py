@@ -16,7 +16,7 @@ from pipelines.documents import write_atomically
 from pipelines.embedded.golden import check_golden
 from pipelines.embedded.ports import HOST, Ports, holder
 from pipelines.embedded.processes import tail
-from pipelines.embedded.state import Deployed, RunFiles, Target, run_folder
+from pipelines.embedded.state import DeployedRelease, RunFiles, ServingTarget, run_folder
 from pipelines.embedded.supervisor_client import Supervisor, SupervisorRefused
 from pipelines.errors import MlopsError
 from pipelines.packaging.bentos import fetch_bento
@@ -57,7 +57,7 @@ class Rollout:
     settings: Settings
     supervisor: Supervisor
     ports: Ports
-    target: Target
+    target: ServingTarget
     release: Release
     commit: str
     still_wanted: Callable[[], bool]
@@ -69,7 +69,7 @@ class Rollout:
         self.files = RunFiles(run_folder(self.settings.home))
         self._began = time.monotonic()
 
-    def run(self) -> Deployed:
+    def run(self) -> DeployedRelease:
         """Do it; on any error the new version is on its way out and the old one serves on."""
         before = self.files.active(self.target)
         try:
@@ -89,9 +89,9 @@ class Rollout:
             self._drain(before)
         return deployed
 
-    def _start(self, folder: Path) -> Deployed:
+    def _start(self, folder: Path) -> DeployedRelease:
         port = self._open_port()
-        deployed = Deployed(
+        deployed = DeployedRelease(
             name=self.name,
             target=self.target,
             commit=self.commit,

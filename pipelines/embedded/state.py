@@ -25,10 +25,10 @@ ROLLOUTS_FILE = "rollouts.jsonl"
 # Such a file is as good as none: whoever starts anew must not fail on what another version has left.
 UNREADABLE = (OSError, ValueError, SchemaTooNew, bento.errors.SchemaTooNew)
 
-Outcome = Literal["live", "failed", "stopped", "superseded"]
+RolloutOutcome = Literal["live", "failed", "stopped", "superseded"]
 
 
-class Target(Value):
+class ServingTarget(Value):
     """A use case in an environment: what one release.yaml is about."""
 
     usecase: str
@@ -38,13 +38,13 @@ class Target(Value):
         return f"{self.usecase}.{self.environment}"
 
 
-class Deployed(Document):
+class DeployedRelease(Document):
     """A server process and the release it was started for. `started`: seconds since 1970."""
 
     KIND = "deployed"
 
     name: str
-    target: Target
+    target: ServingTarget
     commit: str
     release: Release
     url: str
@@ -58,7 +58,7 @@ class Deployed(Document):
 class Failure(Value):
     """A release that could not be rolled out: at which head of the branch, and when it is tried again."""
 
-    target: Target
+    target: ServingTarget
     commit: str
     head: str
     bento: str
@@ -98,7 +98,7 @@ class RolloutRecord(Document):
     environment: str
     commit: str
     bento: str
-    outcome: Outcome
+    outcome: RolloutOutcome
     seconds: float
     reason: str = ""
     parts: dict[str, float] = {}
@@ -135,7 +135,7 @@ class RunFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def active_file(self, target: Target) -> Path:
+    def active_file(self, target: ServingTarget) -> Path:
         """Its text is the name of the server that may take the target's traffic."""
         return self.folder / f"{target}.active"
 
@@ -145,13 +145,13 @@ class RunFiles:
     def deployed_file(self, name: str) -> Path:
         return self.folder / f"{name}.deployed.json"
 
-    def active(self, target: Target) -> str | None:
+    def active(self, target: ServingTarget) -> str | None:
         try:
             return self.active_file(target).read_text(encoding="utf-8").strip()
         except OSError:
             return None
 
-    def serving(self, target: Target) -> Deployed | None:
+    def serving(self, target: ServingTarget) -> DeployedRelease | None:
         """What the active server was started for."""
         name = self.active(target)
         return self.deployed(name) if name else None
@@ -162,13 +162,13 @@ class RunFiles:
         except UNREADABLE:
             return None
 
-    def deployed(self, name: str) -> Deployed | None:
+    def deployed(self, name: str) -> DeployedRelease | None:
         try:
-            return Deployed.read(self.deployed_file(name))
+            return DeployedRelease.read(self.deployed_file(name))
         except UNREADABLE:
             return None
 
-    def all_deployed(self) -> list[Deployed]:
+    def all_deployed(self) -> list[DeployedRelease]:
         suffix = ".deployed.json"
         names = sorted(path.name.removesuffix(suffix) for path in self.folder.glob(f"*{suffix}"))
         return [found for name in names if (found := self.deployed(name))]

@@ -5,8 +5,8 @@ from typing import Literal
 
 from pipelines.documents import Value
 from pipelines.embedded.monitor_process import MONITOR, url_file
-from pipelines.embedded.state import Deployed, Failure, ReconcilerState, RunFiles, Target, run_folder
-from pipelines.embedded.supervisor_client import RECONCILER, Supervisor, Watched
+from pipelines.embedded.state import DeployedRelease, Failure, ReconcilerState, RunFiles, ServingTarget, run_folder
+from pipelines.embedded.supervisor_client import RECONCILER, Supervisor, WatchedProcess
 from pipelines.errors import MlopsError
 from pipelines.settings import Settings
 
@@ -78,7 +78,7 @@ def platform_status(settings: Settings) -> PlatformStatus:
     )
 
 
-def _address(home: Path, watched: dict[str, Watched]) -> str | None:
+def _address(home: Path, watched: dict[str, WatchedProcess]) -> str | None:
     """Where the monitor listens, if it runs."""
     monitor = watched.get(MONITOR)
     return url_file(home).read_text(encoding="utf-8").strip() if monitor and not monitor.stopped else None
@@ -111,7 +111,7 @@ def _at_rest(settings: Settings) -> PlatformStatus:
     return PlatformStatus(running=False, commit=head, models=models, problems=sorted(unreadable.values()))
 
 
-def _models(files: RunFiles, told: ReconcilerState, watched: dict[str, Watched]) -> list[ModelStatus]:
+def _models(files: RunFiles, told: ReconcilerState, watched: dict[str, WatchedProcess]) -> list[ModelStatus]:
     serving = {d.target: d for d in files.all_deployed() if files.active(d.target) == d.name}
     failures = {failure.target: failure for failure in told.failures}
     starting = {_target(name) for name in told.rolling_out}
@@ -135,7 +135,7 @@ def _models(files: RunFiles, told: ReconcilerState, watched: dict[str, Watched])
     return models
 
 
-def _served(deployed: Deployed, server: Watched | None, failure: Failure | None) -> ModelStatus:
+def _served(deployed: DeployedRelease, server: WatchedProcess | None, failure: Failure | None) -> ModelStatus:
     import psutil
 
     pid = server.pid if server else None
@@ -169,6 +169,6 @@ def _problem(failure: Failure | None) -> str | None:
     return f"{failure.bento} of commit {failure.commit[:9]} was not rolled out: {failure.reason}"
 
 
-def _target(name: str) -> Target:
+def _target(name: str) -> ServingTarget:
     usecase, environment = name.rsplit(".", 1)
-    return Target(usecase=usecase, environment=environment)
+    return ServingTarget(usecase=usecase, environment=environment)

@@ -40,7 +40,7 @@ class SupervisorInfo(Document):
     endpoint: str
 
 
-class Watched(Value):
+class WatchedProcess(Value):
     """One supervised process. `kept`: it is started again when it ends."""
 
     name: str
@@ -66,10 +66,13 @@ class Supervisor:
             return None
         return found if found.process.is_alive() else None
 
-    def watched(self) -> dict[str, Watched]:
+    def watched(self) -> dict[str, WatchedProcess]:
         """Every supervised process by name."""
         told = self._ask("describe")["watched"]
-        return {name: Watched.model_validate({"name": name, **values}, extra="ignore") for name, values in told.items()}
+        return {
+            name: WatchedProcess.model_validate({"name": name, **values}, extra="ignore")
+            for name, values in told.items()
+        }
 
     def sockets(self) -> dict[str, int]:
         """The ports of the public sockets by name."""

@@ -4,7 +4,15 @@ import time
 from pathlib import Path
 
 from pipelines.documents import Value
-from pipelines.embedded.state import Deployed, Failure, ReconcilerState, RunFiles, Target, rollouts, run_folder
+from pipelines.embedded.state import (
+    DeployedRelease,
+    Failure,
+    ReconcilerState,
+    RunFiles,
+    ServingTarget,
+    rollouts,
+    run_folder,
+)
 from pipelines.embedded.supervisor_client import Supervisor, SupervisorDown
 from pipelines.errors import MlopsError
 from pipelines.git.process import run_git
@@ -47,7 +55,7 @@ def wait_for(settings: Settings, usecase: str, environment: str, commit: str, ti
 
     Raises RolloutFailed, RolloutSuperseded, RolloutTimedOut, CommitUnknown, SupervisorDown.
     """
-    target = Target(usecase=usecase, environment=environment)
+    target = ServingTarget(usecase=usecase, environment=environment)
     repository = _repository(settings)
     commit = commit or repository.remote_head() or ""
     release = _release_at(repository, target, commit)
@@ -93,12 +101,12 @@ def _refresh(repository: Repository) -> None:
         repository.fetch()
 
 
-def _takes_requests(files: RunFiles, serving: Deployed) -> bool:
+def _takes_requests(files: RunFiles, serving: DeployedRelease) -> bool:
     state = files.state(serving.name)
     return state is not None and state.state == "active"
 
 
-def _rollout_seconds(home: Path, serving: Deployed) -> float | None:
+def _rollout_seconds(home: Path, serving: DeployedRelease) -> float | None:
     """How long it took to bring this server up, once that is written down."""
     wanted = (serving.target.usecase, serving.target.environment, serving.commit, "live")
     found = [r for r in rollouts(home) if (r.usecase, r.environment, r.commit, r.outcome) == wanted]
@@ -106,7 +114,12 @@ def _rollout_seconds(home: Path, serving: Deployed) -> float | None:
 
 
 def _raise_if_failed(
-    settings: Settings, repository: Repository, told: ReconcilerState, target: Target, release: Release, commit: str
+    settings: Settings,
+    repository: Repository,
+    told: ReconcilerState,
+    target: ServingTarget,
+    release: Release,
+    commit: str,
 ) -> None:
     failure: Failure | None = next((f for f in told.failures if f.target == target and f.image == release.image), None)
     if failure is None or str(target) in told.rolling_out or not _contains(repository, failure.head, commit):
@@ -119,7 +132,7 @@ def _raise_if_failed(
 
 
 def _raise_if_superseded(
-    repository: Repository, told: ReconcilerState, target: Target, release: Release, commit: str
+    repository: Repository, told: ReconcilerState, target: ServingTarget, release: Release, commit: str
 ) -> None:
     if told.commit is None or told.commit == commit or not _contains(repository, told.commit, commit):
         return
@@ -130,7 +143,7 @@ def _raise_if_superseded(
         raise RolloutSuperseded(f"commit {told.commit[:9]} asks for {what} in {target}, no longer for {release.bento}")
 
 
-def _release_at(repository: Repository, target: Target, commit: str) -> Release:
+def _release_at(repository: Repository, target: ServingTarget, commit: str) -> Release:
     path = release_path(target.usecase, target.environment)
     text = repository.read(path, commit)
     if text is None:

@@ -28,7 +28,7 @@ PLOTS_FOLDER = "plots"
 MOST_SLICES_A_COLUMN = 40
 
 
-class Lineage(Value):
+class CardLineage(Value):
     """Where a model comes from and what it became: `data` is a snapshot's hash, `code` a commit, `model` a name and
     version. `model`, `bento` and `commit`, the one that released it, are None as long as there are none.
     """
@@ -55,7 +55,9 @@ class ModelCard:
     plots: tuple[Path, ...]
 
 
-def write_card(usecase: UseCase, evaluation: Evaluation, verdict: Verdict, lineage: Lineage, folder: Path) -> ModelCard:
+def write_card(
+    usecase: UseCase, evaluation: Evaluation, verdict: Verdict, lineage: CardLineage, folder: Path
+) -> ModelCard:
     """Write the card into the folder. The same inputs give the same bytes."""
     plots = draw_plots(usecase, evaluation.candidate, evaluation.champion)
     markdown = _markdown(usecase, evaluation, verdict, lineage, plots)
@@ -75,7 +77,7 @@ def write_card(usecase: UseCase, evaluation: Evaluation, verdict: Verdict, linea
 
 
 def _markdown(
-    usecase: UseCase, evaluation: Evaluation, verdict: Verdict, lineage: Lineage, plots: Sequence[Plot]
+    usecase: UseCase, evaluation: Evaluation, verdict: Verdict, lineage: CardLineage, plots: Sequence[Plot]
 ) -> str:
     shown = _largest_slices(usecase, evaluation.candidate)
     template = _templates().get_template("model-card.md.j2")
@@ -110,7 +112,7 @@ def _templates() -> "Environment":
     )
 
 
-def _became(lineage: Lineage, verdict: Verdict) -> Iterator[tuple[str, str]]:
+def _became(lineage: CardLineage, verdict: Verdict) -> Iterator[tuple[str, str]]:
     """What the run made of the model. The card is written with the verdict, and again with the release."""
     if lineage.model is None:
         yield "Model", "not registered yet: this card is from the gate" if verdict.passed else "none, it was rejected"
@@ -205,7 +207,7 @@ def _range(low: float | None, high: float | None) -> str:
     return f"{low:g} to {high:g}" if low is not None else f"{high:g} or less"
 
 
-def _params(lineage: Lineage) -> Markdown | None:
+def _params(lineage: CardLineage) -> Markdown | None:
     if not lineage.params:
         return None
     return table(["Parameter", "Value"], [[escape(name), escape(value)] for name, value in lineage.params.items()])

@@ -60,7 +60,7 @@ class GitVariables(Variables):
 
 
 @dataclass(frozen=True)
-class Access:
+class GitAccess:
     """What a remote repository is told about who is there."""
 
     token: str | None = field(default=None, repr=False)
@@ -70,7 +70,7 @@ class Access:
     address: str = NOBODY[1]
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None) -> "Access":
+    def load(cls, environ: Mapping[str, str] | None = None) -> "GitAccess":
         """From the environment.
 
         Raises:

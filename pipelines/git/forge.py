@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 
 from pipelines.errors import MlopsError
 
-Outcome = Literal["opened", "updated", "unchanged"]
-State = Literal["pending", "success", "failure", "error"]
+ReviewOutcome = Literal["opened", "updated", "unchanged"]
+CommitState = Literal["pending", "success", "failure", "error"]
 
 
 class ForgeUnreachable(MlopsError):
@@ -35,7 +35,7 @@ class Review:
 
     number: int
     url: str
-    outcome: Outcome
+    outcome: ReviewOutcome
 
 
 class Reviews(Protocol):
@@ -87,7 +87,9 @@ class Forge(Protocol):
     def compare_page(self, old: str, new: str) -> str | None:
         """The page of what changed between two commits."""
 
-    def set_status(self, commit: str, state: State, context: str, description: str, url: str | None = None) -> bool:
+    def set_status(
+        self, commit: str, state: CommitState, context: str, description: str, url: str | None = None
+    ) -> bool:
         """Say beside a commit what became of it under this context; False where the host shows no such thing.
 
         Raises ForgeUnreachable, ForgeLoginRefused, ForgeRefused.

@@ -9,8 +9,8 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
 
-from pipelines.git.credentials import Access
-from pipelines.git.forge import ForgeInvalid, ForgeLoginRefused, ForgeRefused, ForgeUnreachable, Review, State
+from pipelines.git.credentials import GitAccess
+from pipelines.git.forge import CommitState, ForgeInvalid, ForgeLoginRefused, ForgeRefused, ForgeUnreachable, Review
 from pipelines.settings import Settings
 from pipelines.variables import Variables, variable
 
@@ -85,7 +85,7 @@ class GitHub:
         given = GitHubVariables.load(environ).token
         token = given.get_secret_value() if given else None
         if not token and on_github:
-            token = Access.load(environ).token
+            token = GitAccess.load(environ).token
         return cls(repository, api, token)
 
     @property
@@ -142,7 +142,9 @@ class GitHub:
 
         return self._patiently(close, "close it by hand")
 
-    def set_status(self, commit: str, state: State, context: str, description: str, url: str | None = None) -> bool:
+    def set_status(
+        self, commit: str, state: CommitState, context: str, description: str, url: str | None = None
+    ) -> bool:
         """Say beside a commit what became of it. Raises as `ensure` does."""
         words = {"state": state, "context": context, "description": description[:MOST_STATUS]}
         words |= {"target_url": url} if url else {}

@@ -22,7 +22,7 @@ from pipelines.git.cache import (
     remove_cache,
     remove_stale_lock,
 )
-from pipelines.git.credentials import Access
+from pipelines.git.credentials import GitAccess
 from pipelines.git.errors import BranchMissing, explain, is_damage, lock_error, may_pass
 from pipelines.git.log import Commit, FileChange, read_blobs, read_changes, read_commits, read_subjects
 from pipelines.git.process import GitFailed, decode, run_git
@@ -36,8 +36,8 @@ REMOTE_TIMEOUT_SECONDS = 600  # a first fetch brings the whole history; a stalle
 STALLED = {"GIT_HTTP_LOW_SPEED_LIMIT": "1000", "GIT_HTTP_LOW_SPEED_TIME": "30"}
 
 T = TypeVar("T")
-Files = Mapping[str, str | None]
-Change = Callable[["Tree"], tuple[Files, str] | None]
+FileChanges = Mapping[str, str | None]
+CommitChange = Callable[["GitTree"], tuple[FileChanges, str] | None]
 
 
 class PushRejected(MlopsError):
@@ -45,7 +45,7 @@ class PushRejected(MlopsError):
 
 
 @dataclass(frozen=True)
-class Tree:
+class GitTree:
     """The repository's files as they are at one commit."""
 
     repository: "Repository"
@@ -160,7 +160,7 @@ class Repository:
     def diff(self, old: str, new: str) -> str:
         return self._git(["diff", "--no-color", old, new]).stdout
 
-    def commit(self, change: Change) -> str | None:
+    def commit(self, change: CommitChange) -> str | None:
         """Fetch, ask `change` for new contents and message at that commit, commit, push; again if others were faster.
 
         `change` gives None, or the contents that are there already, for "nothing to do": then no commit is made. A
@@ -171,7 +171,7 @@ class Repository:
             head = self.fetch()
             if made and self._contains(head, made):
                 return made  # the push had landed, and only the answer to it was lost
-            asked = change(Tree(self, head))
+            asked = change(GitTree(self, head))
             files = {path: text for path, text in asked[0].items() if self.read(path, head) != text} if asked else {}
             if asked is None or not files:
                 return None
@@ -180,11 +180,11 @@ class Repository:
                 return made
         raise AssertionError  # _attempts has raised
 
-    def propose(self, change: Change, branch: str) -> str:
+    def propose(self, change: CommitChange, branch: str) -> str:
         """Put the change as one commit on a branch of its own; a branch that proposes just this stays as it is."""
         for _ in _attempts(self.remote, branch):
             head, before = self.fetch(), self._branch(branch)
-            asked = change(Tree(self, head))
+            asked = change(GitTree(self, head))
             if asked is None:
                 raise ValueError("a proposal must propose something")
             files, message = asked
@@ -207,7 +207,7 @@ class Repository:
     def delete_branch(self, branch: str) -> None:
         self._remote(["push", "--quiet", self.remote, f":refs/heads/{branch}"], check=False)
 
-    def _make_commit(self, head: str, files: Files, message: str, parents: list[str]) -> str:
+    def _make_commit(self, head: str, files: FileChanges, message: str, parents: list[str]) -> str:
         with tempfile.TemporaryDirectory() as scratch:
             env = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
             self._git(["read-tree", head], env=env)
@@ -224,7 +224,7 @@ class Repository:
         return self.make_commit_of_tree(tree, parents, message)
 
     def make_commit_of_tree(self, tree: str, parents: list[str], message: str) -> str:
-        access = Access.load()
+        access = GitAccess.load()
         sign = ["-S"] if access.is_somebody and self._signs() else []
         arguments = ["commit-tree", *sign, tree, *(part for parent in parents for part in ("-p", parent))]
         return self._git(arguments, stdin=message, env=access.identity()).stdout.strip()
@@ -246,7 +246,7 @@ class Repository:
     def _contains(self, head: str, commit: str) -> bool:
         return self._git(["merge-base", "--is-ancestor", commit, head], check=False).returncode == 0
 
-    def _proposes(self, before: str, head: str, files: Files, message: str) -> bool:
+    def _proposes(self, before: str, head: str, files: FileChanges, message: str) -> bool:
         """Whether merging `before` would change just these files, and from what the main branch has now."""
         found = self._git(["merge-base", before, head], check=False).stdout.strip()
         if not found or self.message(before) != message.strip():
@@ -328,7 +328,7 @@ class Repository:
         self, arguments: list[str], *, cwd: Path | None = Path(), check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """A command that talks to the remote; its failures are told as what they mean."""
-        access = Access.load()
+        access = GitAccess.load()
         for _ in REMOTE_PAUSES.attempts(SECOND_CHANCES):
             with access.environment(self.remote) as env:
                 done = run_git(

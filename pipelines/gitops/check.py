@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipelines.gitops.findings import Report
+    from pipelines.gitops.findings import TreeReport
 
 
-def check_tree(root: Path, schemas: Path | None = None) -> "Report":
+def check_tree(root: Path, schemas: Path | None = None) -> "TreeReport":
     """Build every cluster as Flux would and hold all of it to the rules; nothing is written, nothing is asked."""
     from pipelines.gitops.checks import (
         builds,
@@ -25,10 +25,10 @@ def check_tree(root: Path, schemas: Path | None = None) -> "Report":
         variables,
         versions,
     )
-    from pipelines.gitops.findings import Report
+    from pipelines.gitops.findings import TreeReport
     from pipelines.gitops.tree import Tree
 
-    report, tree = Report(), Tree.read(root, schemas)
+    report, tree = TreeReport(), Tree.read(root, schemas)
     rules = (
         models,
         builds,

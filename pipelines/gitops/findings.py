@@ -15,7 +15,7 @@ class Finding:
 
 
 @dataclass
-class Report:
+class TreeReport:
     """What all checks said, and of how much; the same thing said of three clusters is said once."""
 
     findings: list[Finding] = field(default_factory=list)

@@ -25,7 +25,7 @@ KUSTOMIZATION = "kustomize.toolkit.fluxcd.io"
 PROVIDED = "platform-vars"
 """The ConfigMap that a platform makes; clusters/local/platform-vars.yaml names its keys."""
 
-Variables = Mapping[str, Mapping[str, str]]
+Substitutions = Mapping[str, Mapping[str, str]]
 """The ConfigMaps of flux-system by name, with what each holds."""
 
 
@@ -58,7 +58,7 @@ class Cluster:
 
     environment: str
     folder: str
-    variables: Variables
+    variables: Substitutions
     applied: list[Applied]
 
     @cached_property
@@ -123,7 +123,7 @@ class _Builder:
         documents = read_documents(path.read_text(encoding="utf-8")) if path.is_file() else []
         return {key: str(value) for document in documents for key, value in (document.get("data") or {}).items()}
 
-    def _child(self, kustomization: Manifest, variables: Variables) -> Applied:
+    def _child(self, kustomization: Manifest, variables: Substitutions) -> Applied:
         spec = kustomization.get("spec") or {}
         name = kustomization["metadata"]["name"]
         if not is_own_tree(kustomization):
@@ -219,7 +219,7 @@ def _config_maps(objects: list[Manifest]) -> dict[str, dict[str, str]]:
     }
 
 
-def _known(spec: Mapping[str, Any], variables: Variables) -> dict[str, str]:
+def _known(spec: Mapping[str, Any], variables: Substitutions) -> dict[str, str]:
     """What a Kustomization may use: the ConfigMaps that it names, a later one over an earlier one, then its own."""
     build = spec.get("postBuild") or {}
     known: dict[str, str] = {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.documents import SchemaTooNew
 from pipelines.errors import MlopsError
 from pipelines.logs import about
-from pipelines.monitor.auth import BodyTooLarge, Handler, read_body, with_token
+from pipelines.monitor.auth import Handler, RequestTooLarge, read_body, with_token
 from pipelines.monitor.monitor import Monitor, utc_now
 from pipelines.predictions.errors import UsecaseNotWatched
 from pipelines.predictions.ingest import (
@@ -91,7 +91,7 @@ def _handler(take: Take, most: int) -> Handler:
 
         try:
             body = await read_body(request, most)
-        except BodyTooLarge:
+        except RequestTooLarge:
             return problem(413, f"{request.url.path} takes at most {most} bytes at once")
         try:
             told = await run_in_threadpool(take, body, request)

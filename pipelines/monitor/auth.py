@@ -21,7 +21,7 @@ class MonitorOpen(MlopsError):
     """The monitor would take predictions, labels and alerts from anybody in the network."""
 
 
-class BodyTooLarge(Exception):
+class RequestTooLarge(Exception):
     """More bytes than this address takes."""
 
 
@@ -55,10 +55,10 @@ async def read_body(request: Request, most: int) -> bytes:
     """The whole body, never more of it in memory than allowed. Raises BodyTooLarge."""
     said = request.headers.get("content-length", "")
     if said.isdigit() and int(said) > most:
-        raise BodyTooLarge
+        raise RequestTooLarge
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > most:
-            raise BodyTooLarge
+            raise RequestTooLarge
     return bytes(body)

@@ -12,12 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipelines.assessment.assess import Assessment
-from pipelines.assessment.worker import Place, evaluate
+from pipelines.assessment.worker import WorkFolders, evaluate
 from pipelines.errors import MlopsError
 from pipelines.logs import about
 from pipelines.monitor.data_probe import fingerprint_of
-from pipelines.monitor.inventory.cache import Watch
-from pipelines.monitor.inventory.inventory import Model, Sight, Watching
+from pipelines.monitor.inventory.cache import InventoryCache
+from pipelines.monitor.inventory.inventory import DeployedModelState, Sight, Watching
 from pipelines.monitor.metrics.assessments import AssessmentMetrics
 from pipelines.monitor.metrics.inventory import RunMetrics, WatchedMetrics
 from pipelines.monitor.metrics.triggers import TriggerMetrics
@@ -26,7 +26,7 @@ from pipelines.monitor.rounds import Evaluate, Rounds
 from pipelines.monitor.run_cache import KnownRuns
 from pipelines.predictions.errors import UsecaseNotWatched
 from pipelines.predictions.expiry import let_go
-from pipelines.predictions.labels import Watched as Labelled
+from pipelines.predictions.labels import LabelRules as Labelled
 from pipelines.predictions.privacy import StoreRules, store_rules
 from pipelines.predictions.store.store import Store
 from pipelines.retention.clean import clean, is_due
@@ -93,8 +93,8 @@ class Monitor:
         TriggerMetrics(self.triggers, self.registry)
         self.runs = KnownRuns(settings.runs)
         RunMetrics(self.triggers, self.registry, self.runs.step_seconds)
-        self.watch = Watch(watching, self._see)
-        place = Place(store=settings.store, reports=self.reports)
+        self.watch = InventoryCache(watching, self._see)
+        place = WorkFolders(store=settings.store, reports=self.reports)
         self.rounds = Rounds(self.store, place, watching, self._assessed, self._act_on, judge=judge)
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -193,7 +193,7 @@ class Monitor:
             with about(usecase=record.usecase, environment=record.environment, trigger=record.id):
                 log.info("run: %s", record.sentence)
 
-    def _act_on(self, model: Model, assessments: list[Assessment]) -> None:
+    def _act_on(self, model: DeployedModelState, assessments: list[Assessment]) -> None:
         if self.options.acts_on("assessments"):
             act_on(self.dispatcher, model.usecase, assessments)
 
@@ -207,7 +207,7 @@ class Monitor:
             for model in self._trained_for():
                 act_on_new_data(self.dispatcher, self.triggers, model.usecase, model.environment, self._fingerprint)
 
-    def _trained_for(self) -> list[Model]:
+    def _trained_for(self) -> list[DeployedModelState]:
         """Models that runs release to by themselves; others take what another environment has run."""
         takes_runs = self.settings.environments.takes_runs
         return [model for model in self.watch.sight.models if model.release and takes_runs(model.environment)]

@@ -9,7 +9,7 @@ from pydantic_settings import NoDecode
 from pipelines.usecase.durations import Duration
 from pipelines.variables import Variables, variable
 
-Watch = Literal["git", "cluster"]
+WatchMode = Literal["git", "cluster"]
 Cause = Literal["assessments", "schedule", "new-data"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
@@ -30,7 +30,7 @@ class Options(Variables):
 
     title: ClassVar[str] = "The monitor"
 
-    watch: Watch = variable(
+    watch: WatchMode = variable(
         "MLOPS_WATCH", "git", "What is deployed is read from `git`: the checkout and its branch; or from the `cluster`."
     )
     evaluate_every: Duration = variable(

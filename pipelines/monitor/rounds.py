@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipelines.assessment.assess import Assessment, Kind
-from pipelines.assessment.worker import Job, Judged, Place, evaluate, job_of
+from pipelines.assessment.assess import Assessment, AssessmentKind
+from pipelines.assessment.worker import AssessmentJob, JudgedUsecase, WorkFolders, evaluate, job_of
 from pipelines.errors import MlopsError
-from pipelines.monitor.inventory.inventory import Model, Sight, Watching
+from pipelines.monitor.inventory.inventory import DeployedModelState, Sight, Watching
 from pipelines.monitor.metrics.assessments import AssessmentMetrics
 from pipelines.predictions.store.store import Store
 from pipelines.release.release import Release
 
-KINDS: tuple[Kind, ...] = ("inputs", "predictions", "quality", "labels")
+KINDS: tuple[AssessmentKind, ...] = ("inputs", "predictions", "quality", "labels")
 
-Evaluate = Callable[[Sequence[Job]], list[Judged]]
-ActOn = Callable[[Model, list[Assessment]], None]
+Evaluate = Callable[[Sequence[AssessmentJob]], list[JudgedUsecase]]
+ActOn = Callable[[DeployedModelState, list[Assessment]], None]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Rounds:
     def __init__(
         self,
         store: Store,
-        place: Place,
+        place: WorkFolders,
         watching: Watching,
         metrics: AssessmentMetrics,
         act_on: ActOn,
@@ -64,7 +64,7 @@ class Rounds:
         with self._busy:
             return self._hold(_judged_ones(sight), now)
 
-    def _hold(self, models: list[Model], now: datetime) -> Round:
+    def _hold(self, models: list[DeployedModelState], now: datetime) -> Round:
         found: dict[tuple[str, str], list[Assessment]] = {}
         problems, jobs, judged_models = [], [], []
         for model in models:
@@ -89,23 +89,23 @@ class Rounds:
                 self._act_on(model, assessments)
         return Round(every, problems)
 
-    def _last(self, model: Model, kind: Kind) -> Assessment | None:
+    def _last(self, model: DeployedModelState, kind: AssessmentKind) -> Assessment | None:
         rows = self._store.assessments(*model.place, kind=kind, limit=1)
         return Assessment.model_validate(rows[0]) if rows else None
 
 
-def _judged_ones(sight: Sight) -> list[Model]:
+def _judged_ones(sight: Sight) -> list[DeployedModelState]:
     return [model for model in sight.models if model.release and _kinds_of(model)]
 
 
-def _kinds_of(model: Model) -> tuple[Kind, ...]:
+def _kinds_of(model: DeployedModelState) -> tuple[AssessmentKind, ...]:
     rules = model.usecase.monitoring
-    drift: tuple[Kind, ...] = ("inputs", "predictions") if rules.drift else ()
-    quality: tuple[Kind, ...] = ("quality", "labels") if rules.quality else ()
+    drift: tuple[AssessmentKind, ...] = ("inputs", "predictions") if rules.drift else ()
+    quality: tuple[AssessmentKind, ...] = ("quality", "labels") if rules.quality else ()
     return drift + quality
 
 
-def _failed(model: Model, why: str, now: datetime) -> list[Assessment]:
+def _failed(model: DeployedModelState, why: str, now: datetime) -> list[Assessment]:
     """So that AssessmentFailed is raised, and the page says why."""
     return [
         Assessment(
@@ -125,7 +125,7 @@ def _failed(model: Model, why: str, now: datetime) -> list[Assessment]:
     ]
 
 
-def _quality_detail(model: Model) -> dict[str, str]:
+def _quality_detail(model: DeployedModelState) -> dict[str, str]:
     from pipelines.assessment.quality import bound_of
 
     rule = model.usecase.monitoring.quality
@@ -133,10 +133,10 @@ def _quality_detail(model: Model) -> dict[str, str]:
     return {"metric": rule.metric, "bound": bound_of(rule)}
 
 
-def _release(model: Model) -> Release:
+def _release(model: DeployedModelState) -> Release:
     assert model.release is not None  # noqa: S101 - only released models are judged
     return model.release
 
 
-def _told(model: Model) -> str:
+def _told(model: DeployedModelState) -> str:
     return f"{model.usecase.name} in {model.environment}"

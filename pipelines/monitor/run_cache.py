@@ -12,7 +12,7 @@ from pipelines.runs.run import REQUEST_FILE, Run, read_run
 
 SHOWN = 20
 
-Version = tuple[int, int, int]
+FileVersion = tuple[int, int, int]
 
 
 class KnownRuns:
@@ -23,7 +23,7 @@ class KnownRuns:
         self._guard = threading.Lock()
         self._listed_at: int | None = None
         self._names: dict[str, list[str]] = {}
-        self._read: dict[str, tuple[Version, Run | UnreadableRun]] = {}
+        self._read: dict[str, tuple[FileVersion, Run | UnreadableRun]] = {}
 
     def __call__(self, usecase: str) -> list[Run]:
         """The newest first."""
@@ -78,7 +78,7 @@ class KnownRuns:
         except UNREADABLE as error:
             return UnreadableRun(name, describe_unreadable(error))
 
-    def _version(self, name: str) -> Version | None:
+    def _version(self, name: str) -> FileVersion | None:
         """Of what a run is read from; None without a request."""
         try:
             requested = (self.folder / name / REQUEST_FILE).stat().st_mtime_ns

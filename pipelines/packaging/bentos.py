@@ -35,7 +35,7 @@ from pipelines.settings import Settings
 from pipelines.usecase import UseCase
 
 if TYPE_CHECKING:
-    from pipelines.packaging.oci.publish import Published
+    from pipelines.packaging.oci.publish import PublishedImage
 
 STORE_NAME = "bentos"
 BENTO_DIGEST = "mlops-blueprint/bento-digest"
@@ -93,7 +93,7 @@ def fetch_bento(store: Path, image: str) -> Path:
     return _fetch_published(store, published["name"], published["digest"], image)
 
 
-def publish_bento(usecase: str, bento: PackedBento, settings: Settings) -> "Published":
+def publish_bento(usecase: str, bento: PackedBento, settings: Settings) -> "PublishedImage":
     """Push a packed Bento as an image `<images>/<use case>@sha256:…` and keep its manifest beside the Bento."""
     from pipelines.packaging.oci.progress import Announcer
     from pipelines.packaging.oci.publish import REVISION, SOURCE, BentoFolder, publish

@@ -14,7 +14,7 @@ from pipelines.data.checks.check import check_data
 from pipelines.data.checks.report import CheckReport, DataRejected
 from pipelines.data.snapshot import DataRef, open_snapshot, take_snapshot
 from pipelines.documents import write_atomically
-from pipelines.evaluation.card import Lineage, write_card
+from pipelines.evaluation.card import CardLineage, write_card
 from pipelines.evaluation.evaluate import Evaluation
 from pipelines.evaluation.gate import Verdict, judge
 from pipelines.packaging.bentos import (
@@ -251,9 +251,9 @@ def _lineage(
     model: str | None = None,
     bento: str | None = None,
     commit: str | None = None,
-) -> Lineage:
+) -> CardLineage:
     """Where the candidate comes from and, once that is known, what it became."""
-    return Lineage(
+    return CardLineage(
         run=step.request.run_id,
         data=data.sha256,
         code=step.request.code,

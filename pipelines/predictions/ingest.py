@@ -32,7 +32,7 @@ MOST_AHEAD = timedelta(minutes=5)
 NO_ENVIRONMENT = "unknown"
 FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 
-Rules = Callable[[str], StoreRules]
+IngestRules = Callable[[str], StoreRules]
 
 
 class SegmentInvalid(MlopsError):
@@ -64,7 +64,7 @@ class _Malformed(Exception):
     """A request and an answer that no server of ours can have recorded."""
 
 
-def ingest(data: bytes, store: Store, rules: Rules, now: datetime, *, is_gzipped: bool = False) -> IngestReport:
+def ingest(data: bytes, store: Store, rules: IngestRules, now: datetime, *, is_gzipped: bool = False) -> IngestReport:
     """Store a segment's predictions. `rules` gives a use case's, and raises UsecaseNotWatched where there is none.
 
     Raises SegmentInvalid, SegmentTooNew, SegmentTooLarge, UsecaseNotWatched, and what the store raises.

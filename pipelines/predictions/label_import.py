@@ -10,7 +10,7 @@ from typing import Literal
 
 from pipelines.errors import MlopsError
 from pipelines.predictions.label_files import label_batches
-from pipelines.predictions.labels import LISTED, LabelReport, Watched, accept_labels, classes_of, parse_batch
+from pipelines.predictions.labels import LISTED, LabelReport, LabelRules, accept_labels, classes_of, parse_batch
 from pipelines.predictions.privacy import store_rules
 from pipelines.predictions.store.store import Store
 from pipelines.settings import Settings
@@ -47,15 +47,15 @@ def add_reports(one: LabelReport, other: LabelReport) -> LabelReport:
     return LabelReport.model_validate(cut)
 
 
-def watched_usecases(settings: Settings) -> Callable[[str], Watched | None]:
+def watched_usecases(settings: Settings) -> Callable[[str], LabelRules | None]:
     """The use cases of the checkout, as `accept_labels` asks for them."""
 
-    def watched(name: str) -> Watched | None:
+    def watched(name: str) -> LabelRules | None:
         try:
             found = load_usecase(settings.root, name, settings.environment)
         except UsecaseNotFound:
             return None
-        return Watched(found, store_rules(settings, found))
+        return LabelRules(found, store_rules(settings, found))
 
     return watched
 

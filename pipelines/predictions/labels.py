@@ -47,7 +47,7 @@ class LabelWrong(Exception):
 
 
 @dataclass(frozen=True)
-class Watched:
+class LabelRules:
     """A use case whose labels are taken."""
 
     usecase: UseCase
@@ -120,7 +120,7 @@ def parse_batch(body: bytes) -> LabelBatch:
 
 
 def accept_labels(
-    batch: LabelBatch, store: Store, watched: Callable[[str], Watched | None], now: datetime, source: str = "api"
+    batch: LabelBatch, store: Store, watched: Callable[[str], LabelRules | None], now: datetime, source: str = "api"
 ) -> LabelReport:
     """Store what is right of a batch. `watched` gives a use case by its name, None for one that is not known.
 
@@ -146,11 +146,11 @@ class _Judge:
     """Reads one label after the other; a LabelWrong says what is wrong with it."""
 
     def __init__(
-        self, batch: LabelBatch, store: Store, watched: Callable[[str], Watched | None], now: datetime
+        self, batch: LabelBatch, store: Store, watched: Callable[[str], LabelRules | None], now: datetime
     ) -> None:
         self.batch, self.store, self.now = batch, store, now
         self._watched = watched
-        self._known: dict[str, tuple[Watched, list[Any] | None]] = {}
+        self._known: dict[str, tuple[LabelRules, list[Any] | None]] = {}
 
     def read(self, label: Any) -> tuple[LabelRow, str]:
         """The row, and the name by which the sender knows it."""
@@ -188,7 +188,7 @@ class _Judge:
             raise LabelWrong(f"its id is one of {parsed.usecase}, and the batch says {self.batch.usecase}")
         return parsed.usecase, name
 
-    def _about(self, usecase: str) -> tuple[Watched, list[Any] | None]:
+    def _about(self, usecase: str) -> tuple[LabelRules, list[Any] | None]:
         if usecase not in self._known:
             watched = self._watched(usecase)
             if watched is None:

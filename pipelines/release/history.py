@@ -19,7 +19,7 @@ from pipelines.git.process import GitFailed
 from pipelines.git.repository import Repository
 from pipelines.release.release import RELEASE_PATH, Release, ReleaseInvalid, release_path
 
-Kind = Literal["release", "rollback", "promotion"]
+DeploymentKind = Literal["release", "rollback", "promotion"]
 Place = tuple[str, str]
 
 EVERY_RELEASE = ":(glob)apps/*/*/release.yaml"
@@ -35,7 +35,7 @@ class Deployment:
     environment: str
     commit: str
     time: datetime
-    kind: Kind
+    kind: DeploymentKind
     release: Release
     reason: str
     withdrawn: str | None = None
@@ -227,7 +227,7 @@ def _taken_back(
 def _deployment(change: FileChange, release: Release, taken_back: str | None) -> Deployment:
     commit = change.commit
     usecase, environment = _place(change.path)
-    kind: Kind = "promotion" if commit.subject.startswith("promote(") else "release"
+    kind: DeploymentKind = "promotion" if commit.subject.startswith("promote(") else "release"
     reason = commit.trailers.get("Reason", commit.subject)
     return Deployment(
         usecase,

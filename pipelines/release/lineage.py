@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MLFLOW_RUN_PATTERN = re.compile(r"^[0-9a-f]{32}$")
 COMMIT_PATTERN = re.compile(r"^[0-9a-f]{7,40}$")
 
-Kind = Literal["prediction", "commit", "bento", "model", "run", "use case"]
+NodeKind = Literal["prediction", "commit", "bento", "model", "run", "use case"]
 
 
 class NothingFound(MlopsError):
@@ -56,7 +56,7 @@ class RunLine(Value):
     model_card: str | None = None
 
 
-class Version(Value):
+class RegisteredVersion(Value):
     """One released Bento with all that it comes from and went to."""
 
     release: Release
@@ -77,9 +77,9 @@ class Lineage(Value):
     """What was asked, and every version that it leads to, newest first."""
 
     asked: str
-    kind: Kind
+    kind: NodeKind
     predicted_at: datetime | None = None
-    versions: list[Version]
+    versions: list[RegisteredVersion]
     unreadable: list[UnreadableLine] = []
 
 
@@ -107,7 +107,7 @@ def trace_lineage(settings: Settings, what: str) -> Lineage:
     subjects = releases.repository.subjects(_commit_of(own[0].release) for own in by_bento.values())
     runs = _folders_by_mlflow_run(settings.runs)
     versions = [
-        Version(
+        RegisteredVersion(
             release=own[0].release,
             deployments=[_line(one, histories[one.usecase, one.environment], predicted_at) for one in own],
             run=_run_line(runs.get(own[0].release.run), own[0].release),
@@ -139,7 +139,7 @@ def render(lineage: Lineage) -> "Tree":
     return tree
 
 
-def _lines(version: Version) -> list[str]:
+def _lines(version: RegisteredVersion) -> list[str]:
     release, run = version.release, version.run
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in release.metrics.items())
     rows = f"  {run.rows:,} rows" if run and run.rows else ""
@@ -167,7 +167,7 @@ def _deployment_line(line: DeploymentLine) -> str:
 class _Question:
     """What is looked for. `usecase` and `about` say where that can only be (`Releases.read_histories`)."""
 
-    kind: Kind
+    kind: NodeKind
     matches: Callable[[Deployment], bool]
     usecase: str | None = None
     about: str = ""

@@ -17,7 +17,7 @@ from typing import Literal
 from pipelines.environments import DEFAULTS, Environments
 from pipelines.errors import MlopsError
 from pipelines.git.log import Commit
-from pipelines.git.repository import Repository, Tree
+from pipelines.git.repository import GitTree, Repository
 from pipelines.release.history import Deployment, History, HistoryReader, Place
 from pipelines.release.release import RELEASE_PATH, Release, ReleaseInvalid, release_path
 from pipelines.settings import Settings
@@ -109,12 +109,12 @@ class Releases:
     def current(self, usecase: str, environment: str) -> Release | None:
         """What is released now; asks the remote."""
         head = self.repository.fetch()
-        return _read(Tree(self.repository, head), usecase, environment)
+        return _read(GitTree(self.repository, head), usecase, environment)
 
     def current_with_history(self, usecase: str, environment: str) -> tuple[Release | None, History]:
         """What is released now and how it came to that, by one question to the remote."""
         head = self.repository.fetch()
-        return _read(Tree(self.repository, head), usecase, environment), self._history(head, usecase, environment)
+        return _read(GitTree(self.repository, head), usecase, environment), self._history(head, usecase, environment)
 
     def all(self, at: str) -> tuple[dict[Place, Release], dict[str, str]]:
         """Every release at a commit by (use case, environment), and path → problem of those that cannot be read."""
@@ -165,7 +165,7 @@ class Releases:
         """Commit this release; `run` is the pipeline run that made it. None when it is what is released already."""
         path = release_path(usecase, environment)
 
-        def change(tree: Tree) -> tuple[dict[str, str | None], str] | None:
+        def change(tree: GitTree) -> tuple[dict[str, str | None], str] | None:
             current = _read(tree, usecase, environment, tolerant=True)
             if current == release:
                 return None
@@ -185,7 +185,7 @@ class Releases:
         """Commit the newest earlier release that was not itself withdrawn; again goes further back, never forward."""
         done: list[_Restored] = []
 
-        def change(tree: Tree) -> tuple[dict[str, str | None], str]:
+        def change(tree: GitTree) -> tuple[dict[str, str | None], str]:
             done[:] = [self._restorable(tree, usecase, environment, reason)]
             return done[0].files, done[0].message
 
@@ -196,7 +196,7 @@ class Releases:
         """Put the same commit on the branch rollback/<use case>, for an environment that only takes reviewed ones."""
         done: list[_Restored] = []
 
-        def change(tree: Tree) -> tuple[dict[str, str | None], str]:
+        def change(tree: GitTree) -> tuple[dict[str, str | None], str]:
             done[:] = [self._restorable(tree, usecase, environment, reason)]
             return done[0].files, done[0].message
 
@@ -221,9 +221,9 @@ class Releases:
         source, target = promotion.promoted_from or "", promotion.name
         proposed: list[tuple[Release, Release | None]] = []
 
-        def change(tree: Tree) -> tuple[dict[str, str | None], str]:
+        def change(tree: GitTree) -> tuple[dict[str, str | None], str]:
             release = self._promotable(tree, usecase, source, target, force)
-            if healthy_at and _read(Tree(self.repository, healthy_at), usecase, source, tolerant=True) != release:
+            if healthy_at and _read(GitTree(self.repository, healthy_at), usecase, source, tolerant=True) != release:
                 raise SourceMovedOn(
                     f"{source} runs {release.bento} now, which is not what was healthy at {healthy_at[:12]}",
                     hint="its own health is told by its own rollout",
@@ -241,7 +241,7 @@ class Releases:
         usecase, release, target = promotion.usecase, promotion.release, promotion.environment
         source = promotion.source or self.environments.promotion(target=target).promoted_from or ""
 
-        def change(tree: Tree) -> tuple[dict[str, str | None], str] | None:
+        def change(tree: GitTree) -> tuple[dict[str, str | None], str] | None:
             history = self._history(tree.sha, usecase, source)
             if history.release_of(release.bento) is None:
                 raise NotPromotable(f"{source} has never run {release.bento}")
@@ -273,7 +273,7 @@ class Releases:
         message, diff = self.repository.message(commit), self.repository.diff(f"{commit}^", commit)
         return Proposal(kind, usecase, environment, branch, commit, message, diff, release, current)
 
-    def _restorable(self, tree: Tree, usecase: str, environment: str, reason: str) -> "_Restored":
+    def _restorable(self, tree: GitTree, usecase: str, environment: str, reason: str) -> "_Restored":
         current = _read(tree, usecase, environment)
         if current is None:
             raise NothingReleased(f"{usecase} has no release in {environment}")
@@ -291,7 +291,7 @@ class Releases:
         files: dict[str, str | None] = {release_path(usecase, environment): earlier.release.to_yaml()}
         return _Restored(files, message, current, earlier.release)
 
-    def _promotable(self, tree: Tree, usecase: str, source: str, target: str, force: bool) -> Release:
+    def _promotable(self, tree: GitTree, usecase: str, source: str, target: str, force: bool) -> Release:
         release = _read(tree, usecase, source)
         if release is None:
             raise NothingReleased(f"{usecase} has no release in {source}", hint=f"`mlops run {usecase}` makes one")
@@ -308,7 +308,7 @@ class Releases:
         return self._reader.history(at, usecase, environment)
 
 
-def _read(tree: Tree, usecase: str, environment: str, tolerant: bool = False) -> Release | None:
+def _read(tree: GitTree, usecase: str, environment: str, tolerant: bool = False) -> Release | None:
     path = release_path(usecase, environment)
     text = tree.read(path)
     if text is None:
@@ -321,7 +321,7 @@ def _read(tree: Tree, usecase: str, environment: str, tolerant: bool = False) ->
         raise
 
 
-def _promotion_message(tree: Tree, usecase: str, source: str, target: str, release: Release) -> str:
+def _promotion_message(tree: GitTree, usecase: str, source: str, target: str, release: Release) -> str:
     current = _read(tree, usecase, target, tolerant=True)
     step = f"{current.version} → {release.version}" if current else f"first release, {release.version}"
     return _message("promote", usecase, f"{step} in {target}", release, f"promotion of {source}'s release")

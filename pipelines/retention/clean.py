@@ -8,9 +8,9 @@ from pathlib import Path
 from pipelines.documents import write_atomically
 from pipelines.errors import MlopsError
 from pipelines.retention.files import log_items, report_items
-from pipelines.retention.items import Item
+from pipelines.retention.items import RetentionItem
 from pipelines.retention.needed import Needed, needed_by_releases
-from pipelines.retention.report import CleanReport, Kind, KindReport
+from pipelines.retention.report import CleanReport, KindReport, RetentionKind
 from pipelines.retention.rules import RetentionRules
 from pipelines.retention.run_folders import RunFolders
 from pipelines.retention.stores import bento_items, snapshot_items
@@ -69,7 +69,7 @@ class _Clean:
         settings, rules, now = self.settings, self.rules, self.now
         needed = self._needed()
         folders = RunFolders(settings.runs, needed, rules, now)
-        shelves: list[tuple[Kind, Callable[[], Iterable[Item]]]] = [
+        shelves: list[tuple[RetentionKind, Callable[[], Iterable[RetentionItem]]]] = [
             ("runs", folders.items),
             ("temporary", folders.temporary_items),
             ("reports", lambda: report_items(settings.home, rules, now)),
@@ -91,7 +91,7 @@ class _Clean:
             self.problems.append(f"what releases need is not known, so nothing that one may need goes: {error.message}")
             return None
 
-    def _go_through(self, kind: Kind, items: Callable[[], Iterable[Item]]) -> KindReport:
+    def _go_through(self, kind: RetentionKind, items: Callable[[], Iterable[RetentionItem]]) -> KindReport:
         removed: Counter[str] = Counter()
         kept_because: Counter[str] = Counter()
         kept_bytes = 0
@@ -114,7 +114,7 @@ class _Clean:
             kept_because=dict(kept_because.most_common()),
         )
 
-    def _remove(self, kind: Kind, item: Item) -> str | None:
+    def _remove(self, kind: RetentionKind, item: RetentionItem) -> str | None:
         """Why it could not be removed."""
         if self.dry_run:
             return None

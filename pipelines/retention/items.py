@@ -13,7 +13,7 @@ LEFT_BEHIND = timedelta(days=1)  # after which a temporary file's writer is no l
 
 
 @dataclass(frozen=True)
-class Item:
+class RetentionItem:
     """`kept`: why it stays; None where it goes. `remove` is called then, once."""
 
     name: str
@@ -31,10 +31,10 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(hidden)
 
 
-def hidden_items(place: Path) -> Iterator[Item]:
+def hidden_items(place: Path) -> Iterator[RetentionItem]:
     """What earlier cleans were killed over."""
     for folder in sorted(place.glob(f"{HIDDEN}*")):
-        yield Item(folder.name, size_of(folder), None, partial(shutil.rmtree, folder))
+        yield RetentionItem(folder.name, size_of(folder), None, partial(shutil.rmtree, folder))
 
 
 def size_of(path: Path) -> int:

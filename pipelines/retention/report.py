@@ -7,13 +7,13 @@ from pydantic import Field
 
 from pipelines.documents import Value
 
-Kind = Literal["runs", "temporary", "reports", "bentos", "snapshots", "logs"]
+RetentionKind = Literal["runs", "temporary", "reports", "bentos", "snapshots", "logs"]
 
 
 class KindReport(Value):
     """One kind. Sizes are bytes; `kept_because` counts what was kept by the reason."""
 
-    kind: Kind
+    kind: RetentionKind
     removed: int = 0
     removed_bytes: int = 0
     kept: int = 0

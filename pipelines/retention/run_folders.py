@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from pipelines.retention.items import Item, hidden_items, modified, remove_folder, size_of, young
+from pipelines.retention.items import RetentionItem, hidden_items, modified, remove_folder, size_of, young
 from pipelines.retention.needed import Needed
 from pipelines.retention.rules import RetentionRules
 from pipelines.runs.index import OPEN_FOLDER, RUN_ID, UNREADABLE, close_run, mark_open, newest_names, open_runs
@@ -34,7 +34,7 @@ class RunFolders:
     snapshots: set[str] = field(default_factory=set)
     _kept: list[tuple[Path, str | None]] = field(default_factory=list)
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[RetentionItem]:
         """Every run, the newest first."""
         yield from hidden_items(self.runs)
         markers = open_runs(self.runs)
@@ -55,16 +55,16 @@ class RunFolders:
                 remove_folder(folder)
                 close_run(markers.get(name, []))
 
-            yield Item(name, size_of(folder), kept, remove)
+            yield RetentionItem(name, size_of(folder), kept, remove)
 
-    def temporary_items(self) -> Iterator[Item]:
+    def temporary_items(self) -> Iterator[RetentionItem]:
         """The temporary models and caches inside the runs that `items` kept."""
         for folder, busy in self._kept:
             last_used = self._last_used(folder)
             for path in (folder / name for name in TEMPORARY):
                 if path.is_dir():
                     kept = busy or young(last_used, self.now, self.rules.temporary)
-                    yield Item(f"{folder.name}/{path.name}", size_of(path), kept, partial(remove_folder, path))
+                    yield RetentionItem(f"{folder.name}/{path.name}", size_of(path), kept, partial(remove_folder, path))
             yield from hidden_items(folder)
 
     def _why_kept(self, folder: Path, *, is_newest: bool) -> str | None:

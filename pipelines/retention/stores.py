@@ -12,7 +12,7 @@ from typing import Any
 from pipelines.data.sources.files import open_filesystem
 from pipelines.errors import MlopsError
 from pipelines.packaging.bentos import BENTO_DIGEST
-from pipelines.retention.items import LEFT_BEHIND, Item, hidden_items, modified, remove_folder, size_of, young
+from pipelines.retention.items import LEFT_BEHIND, RetentionItem, hidden_items, modified, remove_folder, size_of, young
 from pipelines.retention.needed import Needed
 from pipelines.retention.rules import RetentionRules
 from pipelines.retention.run_folders import UNKNOWN
@@ -27,17 +27,17 @@ class SnapshotsUnreadable(MlopsError):
     """The store of snapshots could not be listed."""
 
 
-def bento_items(store: Path, needed: Needed | None, rules: RetentionRules, now: datetime) -> Iterator[Item]:
+def bento_items(store: Path, needed: Needed | None, rules: RetentionRules, now: datetime) -> Iterator[RetentionItem]:
     """Every Bento of the store with what belongs to it, manifests of images, and what killed packers left."""
     for scratch in sorted((*store.glob(".packing-*"), *store.glob(".pulling-*"))):
         kept = _being_written(scratch, now)
-        yield Item(scratch.name, size_of(scratch), kept, partial(shutil.rmtree, scratch))
+        yield RetentionItem(scratch.name, size_of(scratch), kept, partial(shutil.rmtree, scratch))
     for folder in sorted(path for path in store.glob("*") if path.is_dir() and not path.name.startswith(".")):
         yield from hidden_items(folder)
         yield from _bentos_of(folder, needed, rules, now)
 
 
-def _bentos_of(folder: Path, needed: Needed | None, rules: RetentionRules, now: datetime) -> Iterator[Item]:
+def _bentos_of(folder: Path, needed: Needed | None, rules: RetentionRules, now: datetime) -> Iterator[RetentionItem]:
     released = {image.rsplit(":", 1)[1] for image in needed.images} if needed else set()
     manifests = {path.name.removesuffix(MANIFEST): path for path in sorted(folder.glob(f"*{MANIFEST}"))}
     inside = {digest: _inside(path) for digest, path in manifests.items()}
@@ -50,13 +50,15 @@ def _bentos_of(folder: Path, needed: Needed | None, rules: RetentionRules, now: 
             remove_folder(bento)
             sums.unlink(missing_ok=True)
 
-        yield Item(f"{folder.name}/{bento.name[:12]}", size_of(bento) + size_of(sums), kept, remove)
+        yield RetentionItem(f"{folder.name}/{bento.name[:12]}", size_of(bento) + size_of(sums), kept, remove)
     for digest, path in manifests.items():
         kept = _why_kept(path, digest in released, needed, rules, now)
-        yield Item(f"{folder.name}/{path.name[:12]}{MANIFEST}", size_of(path), kept, path.unlink)
+        yield RetentionItem(f"{folder.name}/{path.name[:12]}{MANIFEST}", size_of(path), kept, path.unlink)
     for sums in sorted(folder.glob(f"*{SUMS}")):
         if not (folder / sums.name.removesuffix(SUMS)).exists():
-            yield Item(f"{folder.name}/{sums.name[:12]}{SUMS}", size_of(sums), _being_written(sums, now), sums.unlink)
+            yield RetentionItem(
+                f"{folder.name}/{sums.name[:12]}{SUMS}", size_of(sums), _being_written(sums, now), sums.unlink
+            )
 
 
 def _why_kept(path: Path, is_released: bool, needed: Needed | None, rules: RetentionRules, now: datetime) -> str | None:
@@ -78,7 +80,7 @@ def _inside(manifest: Path) -> str:
 
 def snapshot_items(
     store: str, needed: Needed | None, used: set[str], rules: RetentionRules, now: datetime
-) -> Iterator[Item]:
+) -> Iterator[RetentionItem]:
     """Every snapshot at the fsspec URL `store`; `used` are the hashes that runs of this machine used.
 
     Raises:
@@ -94,7 +96,9 @@ def snapshot_items(
             kept = "being written" if changed is None or now - changed < LEFT_BEHIND else None
         else:
             kept = "no snapshot"
-        yield Item(path.removeprefix(place).strip("/"), int(facts.get("size") or 0), kept, partial(fs.rm_file, path))
+        yield RetentionItem(
+            path.removeprefix(place).strip("/"), int(facts.get("size") or 0), kept, partial(fs.rm_file, path)
+        )
 
 
 def _listed(fs: Any, place: str, store: str) -> list[tuple[str, dict[str, Any]]]:

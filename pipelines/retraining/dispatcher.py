@@ -24,7 +24,7 @@ LEASE = timedelta(seconds=60)
 RECORDING, RECORDED_TRIES = Backoff(first=0.1, longest=30.0, factor=6), 6
 
 # The rules of a use case in an environment; None where there is no such use case.
-Rules = Callable[[str, str], Retrain | None]
+DispatchRules = Callable[[str, str], Retrain | None]
 # When the last run ended that no trigger began, such as one by `mlops run`.
 LastRun = Callable[[str], datetime | None]
 
@@ -42,7 +42,7 @@ class Dispatcher:
     def __init__(
         self,
         table: TriggerTable,
-        rules: Rules,
+        rules: DispatchRules,
         attempt: RunAttempt,
         *,
         clock: Clock = utc_now,

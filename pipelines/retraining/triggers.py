@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pipelines.usecase.model import Retrain
 
 Reason = Literal["manual", "schedule", "new-data", "drift", "quality", "missing-labels"]
-State = Literal["waiting", "cooling", "running", "released", "unchanged", "rejected", "failed", "refused"]
-Outcome = Literal["released", "unchanged", "rejected", "failed", "busy"]
+TriggerState = Literal["waiting", "cooling", "running", "released", "unchanged", "rejected", "failed", "refused"]
+TriggerOutcome = Literal["released", "unchanged", "rejected", "failed", "busy"]
 
-PENDING: tuple[State, ...] = ("waiting", "cooling")
+PENDING: tuple[TriggerState, ...] = ("waiting", "cooling")
 SIGNALS: tuple[Reason, ...] = ("drift", "quality", "missing-labels")  # of a state that lasts and will be told again
 MOST_ATTEMPTS = 3
 BUSY_PAUSE = timedelta(minutes=1)
@@ -54,7 +54,7 @@ class TriggerRecord(Value):
     fingerprint: str
     forced: bool
     requested_at: datetime
-    state: State
+    state: TriggerState
     attempts: int
     next_attempt: datetime
     joined: int = 0
@@ -73,7 +73,7 @@ class TriggerRecord(Value):
 class RunOutcome(Value):
     """How a run ended. `busy`: it could not begin, because a run that nobody here started is under way."""
 
-    outcome: Outcome
+    outcome: TriggerOutcome
     run_id: str | None = None
     note: str | None = None
 

@@ -56,7 +56,7 @@ class QuotaExceeded(KubeflowError):
 
 
 @dataclass(frozen=True)
-class Version:
+class PipelineVersion:
     """A delivered version of a pipeline."""
 
     pipeline: str
@@ -140,7 +140,7 @@ class KubeflowApi:
         self._pipelines = server.PipelineServiceApi(self._client)
         self._runs = server.RunServiceApi(self._client)
 
-    def version(self, pipeline: str, version: str | None = None) -> Version:
+    def version(self, pipeline: str, version: str | None = None) -> PipelineVersion:
         """The version that Git asks for, or a named one. Raises PipelineNotDelivered, VersionUnknown."""
         asked = {"namespace": self.access.namespace} if self.access.namespace else {}
         found = self._ask(self._pipelines.pipeline_service_get_pipeline_by_name, pipeline, **asked)
@@ -169,9 +169,11 @@ class KubeflowApi:
                 hint=f"Flux may be about to apply it: `flux get kustomization {pipeline}-pipeline-version`",
             )
         chosen = versions[wanted] if wanted else next(iter(versions.values()))
-        return Version(pipeline, found.pipeline_id, chosen.pipeline_version_id, chosen.display_name or chosen.name)
+        return PipelineVersion(
+            pipeline, found.pipeline_id, chosen.pipeline_version_id, chosen.display_name or chosen.name
+        )
 
-    def start(self, version: Version, request: RunRequest) -> Any:
+    def start(self, version: PipelineVersion, request: RunRequest) -> Any:
         """Begin a run; what comes back has its id."""
         parameters = {"request": request.to_values(exclude_none=True)}
         wanted = self._models.V2beta1Run(

@@ -149,7 +149,7 @@ class _Vertex:
     def cancel(self) -> None:
         jobs.cancel(self.api, self.run_id)
 
-    def _step(self, task: jobs.Task) -> SeenStep | None:
+    def _step(self, task: jobs.VertexTask) -> SeenStep | None:
         states = {"RUNNING": "running", "SUCCEEDED": "finished", "FAILED": "failed", "CANCELLED": "failed"}
         if task.state not in states:
             return None

@@ -86,7 +86,7 @@ class Quality(Strict):
         return self
 
 
-class Store(Strict):
+class StoreSettings(Strict):
     """What is kept of every prediction, and for how long."""
 
     columns: dict[Words, Literal["store", "hash", "drop"]] = Field(
@@ -103,7 +103,7 @@ class Store(Strict):
 class Monitoring(Strict):
     """What is watched while the model serves."""
 
-    store: Store = Field(default=Store(), description="What is kept of every prediction.")
+    store: StoreSettings = Field(default=StoreSettings(), description="What is kept of every prediction.")
     drift: Drift | None = Field(default=None, description="Watch the inputs. Left out or null, they are not watched.")
     quality: Quality | None = Field(default=None, description="Watch the answers. Left out or null, they are not.")
     stale_after: PositiveDuration | None = Field(

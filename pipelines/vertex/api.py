@@ -17,7 +17,7 @@ from pipelines.vertex.refusals import explain, seconds_to_wait
 if TYPE_CHECKING:
     import httpx
 
-Answer = dict[str, Any]
+VertexResponse = dict[str, Any]
 
 TRIES = 4
 FIRST_PAUSE, LONGEST_WAIT = 1.0, 60.0
@@ -55,14 +55,14 @@ class VertexApi:
         """`projects/p/locations/r/endpoints/flight-delays-staging`"""
         return f"{self.parent}/{collection}/{resource}"
 
-    def find(self, name: str) -> Answer | None:
+    def find(self, name: str) -> VertexResponse | None:
         """A resource, None when it is not there."""
         try:
             return self.ask("GET", name)
         except errors.VertexNotFound:
             return None
 
-    def each(self, parent: str, collection: str, **params: str) -> Iterator[Answer]:
+    def each(self, parent: str, collection: str, **params: str) -> Iterator[VertexResponse]:
         """Every item of all pages."""
         page: dict[str, str] = {}
         while True:
@@ -73,8 +73,8 @@ class VertexApi:
             page = {"pageToken": answer["nextPageToken"]}
 
     def ask(
-        self, method: str, path: str, body: Answer | None = None, params: Mapping[str, str] | None = None
-    ) -> Answer:
+        self, method: str, path: str, body: VertexResponse | None = None, params: Mapping[str, str] | None = None
+    ) -> VertexResponse:
         """One request, tried again where that can do no harm. Raises the errors of pipelines.vertex.errors."""
         import httpx
 
@@ -98,7 +98,7 @@ class VertexApi:
                     raise explain(answer, method, path)
         raise AssertionError  # the last try has raised
 
-    def wait(self, operation: Answer, seconds: float) -> Answer:
+    def wait(self, operation: VertexResponse, seconds: float) -> VertexResponse:
         """What a long-running operation ends with. Raises OperationFailed or OperationTooLong."""
         deadline, backoff, looks = time.monotonic() + seconds, Backoff(self.pause, LONGEST_POLL, factor=1.5), 0
         while not operation.get("done"):
@@ -118,14 +118,16 @@ class VertexApi:
             )
         return operation.get("response", {})  # type: ignore[no-any-return]
 
-    def running(self, resource: str) -> list[Answer]:
+    def running(self, resource: str) -> list[VertexResponse]:
         """The operations on a resource that have not ended; none where the resource is not there."""
         try:
             return [found for found in self.each(resource, "operations") if not found.get("done")]
         except errors.VertexNotFound:
             return []
 
-    def _send(self, method: str, path: str, body: Answer | None, params: Mapping[str, str] | None) -> "httpx.Response":
+    def _send(
+        self, method: str, path: str, body: VertexResponse | None, params: Mapping[str, str] | None
+    ) -> "httpx.Response":
         import httpx
 
         if self._client is None:
@@ -134,7 +136,7 @@ class VertexApi:
         url = f"{self.address}/v1/{path}"
         return self._client.request(method, url, json=body, params=dict(params or {}), headers=headers)
 
-    def _read(self, answer: "httpx.Response") -> Answer:
+    def _read(self, answer: "httpx.Response") -> VertexResponse:
         try:
             return answer.json()  # type: ignore[no-any-return]
         except ValueError:

@@ -5,16 +5,16 @@ from functools import singledispatch
 from typing import Any
 
 from pipelines.vertex import plan
-from pipelines.vertex.api import Answer, VertexApi
-from pipelines.vertex.machines import Size
-from pipelines.vertex.target import Target
+from pipelines.vertex.api import VertexApi, VertexResponse
+from pipelines.vertex.machines import MachineSize
+from pipelines.vertex.target import VertexTarget
 
 PORT, PREDICT_ROUTE, HEALTH_ROUTE = 3000, "/predict", "/readyz"
 SCALE_ON = {"metricName": "aiplatform.googleapis.com/prediction/online/cpu/utilization", "target": 60}
 OPERATION_SECONDS = 3600.0
 
 
-def observe(api: VertexApi, target: Target) -> plan.Observed:
+def observe(api: VertexApi, target: VertexTarget) -> plan.Observed:
     """What Vertex AI has of this use case."""
     endpoint = api.find(_endpoint(api, target))
     model = api.find(_model(api, target))
@@ -30,7 +30,7 @@ def observe(api: VertexApi, target: Target) -> plan.Observed:
     )
 
 
-def finish_running(api: VertexApi, target: Target) -> list[Answer]:
+def finish_running(api: VertexApi, target: VertexTarget) -> list[VertexResponse]:
     """Wait for what an earlier run has begun; gives those operations. How they ended shows in the next look."""
     begun = [*api.running(_endpoint(api, target)), *api.running(_model(api, target))]
     for operation in begun:
@@ -38,25 +38,25 @@ def finish_running(api: VertexApi, target: Target) -> list[Answer]:
     return begun
 
 
-def do(step: plan.Step, api: VertexApi, target: Target, seen: plan.Observed) -> None:
+def do(step: plan.PlanStep, api: VertexApi, target: VertexTarget, seen: plan.Observed) -> None:
     """Bring one step about, to its end."""
     _do(step, api, target, seen)
 
 
 @singledispatch
-def _do(step: object, api: VertexApi, target: Target, seen: plan.Observed) -> None:
+def _do(step: object, api: VertexApi, target: VertexTarget, seen: plan.Observed) -> None:
     raise NotImplementedError(step)
 
 
 @_do.register
-def _create(_: plan.CreateEndpoint, api: VertexApi, target: Target, __: plan.Observed) -> None:
+def _create(_: plan.CreateEndpoint, api: VertexApi, target: VertexTarget, __: plan.Observed) -> None:
     body = {"displayName": target.resource, "labels": _without_release(target), **_encryption(target)}
     asked = api.ask("POST", f"{api.parent}/endpoints", body, {"endpointId": target.resource})
     api.wait(asked, OPERATION_SECONDS)
 
 
 @_do.register
-def _upload(step: plan.UploadVersion, api: VertexApi, target: Target, seen: plan.Observed) -> None:
+def _upload(step: plan.UploadVersion, api: VertexApi, target: VertexTarget, seen: plan.Observed) -> None:
     assert target.release  # noqa: S101 - nothing is uploaded without one
     model = {
         "displayName": target.resource,
@@ -81,7 +81,7 @@ def _upload(step: plan.UploadVersion, api: VertexApi, target: Target, seen: plan
 
 
 @_do.register
-def _deploy(step: plan.Deploy, api: VertexApi, target: Target, seen: plan.Observed) -> None:
+def _deploy(step: plan.Deploy, api: VertexApi, target: VertexTarget, seen: plan.Observed) -> None:
     assert target.release  # noqa: S101 - nothing is deployed without one
     low, high = step.size.replicas
     deployed: dict[str, Any] = {
@@ -101,13 +101,13 @@ def _deploy(step: plan.Deploy, api: VertexApi, target: Target, seen: plan.Observ
 
 
 @_do.register
-def _shift(step: plan.Shift, api: VertexApi, target: Target, seen: plan.Observed) -> None:
+def _shift(step: plan.Shift, api: VertexApi, target: VertexTarget, seen: plan.Observed) -> None:
     body = {"trafficSplit": dict(step.traffic), "etag": seen.etag}
     api.ask("PATCH", _endpoint(api, target), body, {"updateMask": "trafficSplit"})
 
 
 @_do.register
-def _resize(step: plan.Resize, api: VertexApi, target: Target, _: plan.Observed) -> None:
+def _resize(step: plan.Resize, api: VertexApi, target: VertexTarget, _: plan.Observed) -> None:
     low, high = step.size.replicas
     resources = {"minReplicaCount": low, "maxReplicaCount": high}
     mask = ",".join(f"dedicatedResources.{name}" for name in resources)
@@ -116,38 +116,38 @@ def _resize(step: plan.Resize, api: VertexApi, target: Target, _: plan.Observed)
 
 
 @_do.register
-def _undeploy(step: plan.Undeploy, api: VertexApi, target: Target, _: plan.Observed) -> None:
+def _undeploy(step: plan.Undeploy, api: VertexApi, target: VertexTarget, _: plan.Observed) -> None:
     asked = api.ask("POST", f"{_endpoint(api, target)}:undeployModel", {"deployedModelId": step.deployed.id})
     api.wait(asked, OPERATION_SECONDS)
 
 
 @_do.register
-def _label(step: plan.Label, api: VertexApi, target: Target, seen: plan.Observed) -> None:
+def _label(step: plan.Label, api: VertexApi, target: VertexTarget, seen: plan.Observed) -> None:
     body = {"labels": dict(step.labels), "etag": seen.etag}
     api.ask("PATCH", _endpoint(api, target), body, {"updateMask": "labels"})
 
 
-def _endpoint(api: VertexApi, target: Target) -> str:
+def _endpoint(api: VertexApi, target: VertexTarget) -> str:
     return api.name("endpoints", target.resource)
 
 
-def _model(api: VertexApi, target: Target) -> str:
+def _model(api: VertexApi, target: VertexTarget) -> str:
     return api.name("models", target.resource)
 
 
-def _without_release(target: Target) -> dict[str, str]:
+def _without_release(target: VertexTarget) -> dict[str, str]:
     """The labels of an endpoint that serves nothing yet."""
     return {key: target.labels[key] for key in ("managed_by", "usecase", "environment")}
 
 
-def _encryption(target: Target) -> dict[str, Any]:
+def _encryption(target: VertexTarget) -> dict[str, Any]:
     return {"encryptionSpec": {"kmsKeyName": target.key}} if target.key else {}
 
 
-def _deployed(endpoint: Answer, target: Target) -> tuple[plan.Deployed, ...]:
+def _deployed(endpoint: VertexResponse, target: VertexTarget) -> tuple[plan.DeployedModel, ...]:
     shares = endpoint.get("trafficSplit", {})
     return tuple(
-        plan.Deployed(
+        plan.DeployedModel(
             id=each["id"],
             version=_version(each, target),
             size=_size(each.get("dedicatedResources", {})),
@@ -159,16 +159,16 @@ def _deployed(endpoint: Answer, target: Target) -> tuple[plan.Deployed, ...]:
     )
 
 
-def _version(deployed: Answer, target: Target) -> str:
+def _version(deployed: VertexResponse, target: VertexTarget) -> str:
     """Its number; a whole name where it is another model, which somebody has deployed there by hand."""
     model = deployed.get("model", "").partition("@")[0]
     version = deployed.get("modelVersionId", "")
     return version if model.rpartition("/")[2] == target.resource else f"{model}@{version}"
 
 
-def _size(resources: Answer) -> Size:
+def _size(resources: VertexResponse) -> MachineSize:
     machine = resources.get("machineSpec", {}).get("machineType", "")
-    return Size(machine, (int(resources.get("minReplicaCount", 0)), int(resources.get("maxReplicaCount", 0))))
+    return MachineSize(machine, (int(resources.get("minReplicaCount", 0)), int(resources.get("maxReplicaCount", 0))))
 
 
 def _time(text: str) -> datetime:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from pipelines.vertex.api import Answer, VertexApi
+from pipelines.vertex.api import VertexApi, VertexResponse
 from pipelines.vertex.errors import AnswerLost, RunAlreadyThere, VertexConflict
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
@@ -13,7 +13,7 @@ CONSOLE = "https://console.cloud.google.com"
 
 
 @dataclass(frozen=True)
-class Task:
+class VertexTask:
     """One step as Vertex AI tells of it. `log`: where its output is read."""
 
     name: str
@@ -25,12 +25,12 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Job:
+class VertexJob:
     """A pipeline job at one look."""
 
     name: str
     state: str
-    tasks: tuple[Task, ...]
+    tasks: tuple[VertexTask, ...]
     error: str
     labels: dict[str, str]
 
@@ -39,7 +39,7 @@ class Job:
         return self.state in ENDED
 
 
-def start_or_find(api: VertexApi, run_id: str, body: dict[str, Any]) -> Job:
+def start_or_find(api: VertexApi, run_id: str, body: dict[str, Any]) -> VertexJob:
     """The run's job, made now or by an earlier call; its name is the run's id, so there is never a second one."""
     try:
         return _job(api, api.ask("POST", f"{api.parent}/pipelineJobs", body, {"pipelineJobId": run_id}))
@@ -55,7 +55,7 @@ def start_or_find(api: VertexApi, run_id: str, body: dict[str, Any]) -> Job:
     return job
 
 
-def look(api: VertexApi, run_id: str) -> Job:
+def look(api: VertexApi, run_id: str) -> VertexJob:
     return _job(api, api.ask("GET", api.name("pipelineJobs", run_id)))
 
 
@@ -64,7 +64,7 @@ def cancel(api: VertexApi, run_id: str) -> None:
     api.ask("POST", f"{api.name('pipelineJobs', run_id)}:cancel", {})
 
 
-def unfinished(api: VertexApi, pipeline: str) -> list[Job]:
+def unfinished(api: VertexApi, pipeline: str) -> list[VertexJob]:
     """The jobs of a pipeline that have not ended, whoever or whatever schedule has started them."""
     states = [f'state!="PIPELINE_STATE_{state}"' for state in ENDED]
     query = " AND ".join([f'pipeline_name="{pipeline}"', *states])
@@ -76,9 +76,9 @@ def page_of(api: VertexApi, run_id: str) -> str:
     return f"{CONSOLE}/vertex-ai/locations/{api.region}/pipelines/runs/{run_id}?project={api.project}"
 
 
-def _job(api: VertexApi, told: Answer) -> Job:
+def _job(api: VertexApi, told: VertexResponse) -> VertexJob:
     tasks = told.get("jobDetail", {}).get("taskDetails", [])
-    return Job(
+    return VertexJob(
         name=told["name"].rpartition("/")[2],
         state=told.get("state", "").removeprefix("PIPELINE_STATE_"),
         tasks=tuple(_task(api, each) for each in tasks),
@@ -87,10 +87,10 @@ def _job(api: VertexApi, told: Answer) -> Job:
     )
 
 
-def _task(api: VertexApi, told: Answer) -> Task:
+def _task(api: VertexApi, told: VertexResponse) -> VertexTask:
     custom_job = told.get("executorDetail", {}).get("containerDetail", {}).get("mainJob", "").rpartition("/")[2]
     query = quote(f'resource.type="ml_job"\nresource.labels.job_id="{custom_job}"', safe="")
-    return Task(
+    return VertexTask(
         name=told.get("taskName", ""),
         state=told.get("state", ""),
         started=_time(told.get("startTime")),

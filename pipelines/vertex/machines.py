@@ -26,16 +26,16 @@ TAKEN_BY_VERTEX_GIB = 1.0
 
 
 @dataclass(frozen=True)
-class Size:
+class MachineSize:
     """What Vertex AI is asked for: a machine type, and the fewest and most of them."""
 
     machine: str
     replicas: tuple[int, int]
 
 
-def size_of(serving: Serving, machine: str | None = None) -> Size:
+def size_of(serving: Serving, machine: str | None = None) -> MachineSize:
     """Raises NoMachineFits. A machine that is named is taken as it is."""
-    return Size(machine or _smallest(serving), serving.replicas)
+    return MachineSize(machine or _smallest(serving), serving.replicas)
 
 
 def _smallest(serving: Serving) -> str:

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pipelines.vertex.errors import KeyIsFixed
-from pipelines.vertex.machines import Size
-from pipelines.vertex.target import Target
+from pipelines.vertex.machines import MachineSize
+from pipelines.vertex.target import VertexTarget
 
 NEW = "0"  # Vertex AI's own name, in a traffic split, for the model that is being deployed
 
 
 @dataclass(frozen=True)
-class Deployed:
+class DeployedModel:
     """A version on an endpoint."""
 
     id: str
     version: str
-    size: Size
+    size: MachineSize
     traffic: int
     created: datetime
     account: str = ""
@@ -38,7 +38,7 @@ class Observed:
     exists: bool = False
     model_exists: bool = False
     version: str | None = None
-    deployed: tuple[Deployed, ...] = ()
+    deployed: tuple[DeployedModel, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
     etag: str = ""
@@ -60,7 +60,7 @@ class UploadVersion:
 
 @dataclass(frozen=True)
 class Deploy:
-    size: Size
+    size: MachineSize
     traffic: Mapping[str, int]
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ class Shift:
 @dataclass(frozen=True)
 class Resize:
     id: str
-    size: Size
+    size: MachineSize
 
     def __str__(self) -> str:
         return f"resize {self.id} to {self.size.replicas[0]} to {self.size.replicas[1]} machines"
@@ -97,7 +97,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class Undeploy:
-    deployed: Deployed
+    deployed: DeployedModel
 
     def __str__(self) -> str:
         return f"undeploy {self.deployed}"
@@ -111,10 +111,10 @@ class Label:
         return f"label the endpoint with {self.labels.get('bento', 'no release')}"
 
 
-Step = CreateEndpoint | UploadVersion | Deploy | Hold | Shift | Resize | Undeploy | Label
+PlanStep = CreateEndpoint | UploadVersion | Deploy | Hold | Shift | Resize | Undeploy | Label
 
 
-def plan(target: Target, seen: Observed, now: datetime) -> list[Step]:
+def plan(target: VertexTarget, seen: Observed, now: datetime) -> list[PlanStep]:
     """What is to be done, in order. Empty: Vertex AI has what Git says."""
     if target.release is None or target.size is None:
         return _retire(target, seen)
@@ -125,7 +125,7 @@ def plan(target: Target, seen: Observed, now: datetime) -> list[Step]:
             hint="move its callers to another endpoint, delete this one, and reconcile: it is made anew",
         )
     current = _current(target, target.size, seen)
-    steps: list[Step] = [] if seen.exists else [CreateEndpoint()]
+    steps: list[PlanStep] = [] if seen.exists else [CreateEndpoint()]
     if current is None:
         if seen.version is None:
             steps.append(UploadVersion(target.release.image))
@@ -137,20 +137,20 @@ def plan(target: Target, seen: Observed, now: datetime) -> list[Step]:
     return [*steps, Label(target.labels)]
 
 
-def _current(target: Target, size: Size, seen: Observed) -> Deployed | None:
+def _current(target: VertexTarget, size: MachineSize, seen: Observed) -> DeployedModel | None:
     """The deployment that Git means; the one with the most traffic, should there be two."""
     wanted = (seen.version, size.machine, target.service_account or "")
     fitting = [each for each in seen.deployed if (each.version, each.size.machine, each.account) == wanted]
     return max(fitting, key=lambda each: (each.traffic, each.created), default=None)
 
 
-def _replace(target: Target, size: Size, seen: Observed) -> list[Step]:
+def _replace(target: VertexTarget, size: MachineSize, seen: Observed) -> list[PlanStep]:
     """A version beside the one that serves; what an unfinished rollout left goes first."""
     main = max(seen.deployed, key=lambda each: (each.traffic, each.created), default=None)
     if main is None:
         return [Deploy(size, {NEW: 100})]
     left = [each for each in seen.deployed if each is not main]
-    steps: list[Step] = [Shift({main.id: 100})] if main.traffic < 100 else []
+    steps: list[PlanStep] = [Shift({main.id: 100})] if main.traffic < 100 else []
     steps += [Undeploy(each) for each in left]
     canary = None if target.is_rollback else target.canary
     if canary is None:
@@ -160,10 +160,12 @@ def _replace(target: Target, size: Size, seen: Observed) -> list[Step]:
     return [*steps, Deploy(size, split), hold, Shift({NEW: 100}), Undeploy(main)]
 
 
-def _finish(target: Target, size: Size, current: Deployed, seen: Observed, now: datetime) -> list[Step]:
+def _finish(
+    target: VertexTarget, size: MachineSize, current: DeployedModel, seen: Observed, now: datetime
+) -> list[PlanStep]:
     """The version is there: its size, then its traffic, then nothing beside it."""
     others = [each for each in seen.deployed if each is not current]
-    steps: list[Step] = []
+    steps: list[PlanStep] = []
     if current.size.replicas != size.replicas:
         steps.append(Resize(current.id, size))
     if current.traffic < 100:
@@ -176,10 +178,10 @@ def _finish(target: Target, size: Size, current: Deployed, seen: Observed, now: 
     return steps + [Undeploy(each) for each in others]
 
 
-def _retire(target: Target, seen: Observed) -> list[Step]:
+def _retire(target: VertexTarget, seen: Observed) -> list[PlanStep]:
     """Nothing is released: machines cost money. The endpoint stays, with its address; it costs nothing."""
     left = sorted(seen.deployed, key=lambda each: each.traffic)
-    steps: list[Step] = [Shift({left[-1].id: 100})] if left and left[-1].traffic < 100 else []
+    steps: list[PlanStep] = [Shift({left[-1].id: 100})] if left and left[-1].traffic < 100 else []
     steps += [Undeploy(each) for each in left]
     if seen.exists and (steps or dict(seen.labels) != target.labels):
         steps.append(Label(target.labels))

@@ -9,12 +9,12 @@ from pipelines.vertex import plan
 from pipelines.vertex.api import VertexApi
 from pipelines.vertex.endpoints import do, finish_running, observe
 from pipelines.vertex.errors import AnswerLost, NotSettling, OperationFailed, VertexConflict
-from pipelines.vertex.target import MANAGED, Target
+from pipelines.vertex.target import MANAGED, VertexTarget
 
 MOST_STEPS = 20
 SECOND_LOOKS = 3
 
-Outcome = Literal["unchanged", "changed", "holding"]
+ReconcileOutcome = Literal["unchanged", "changed", "holding"]
 Say = Callable[[str], None]
 Clock = Callable[[], datetime]
 
@@ -23,12 +23,14 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def work_out(api: VertexApi, target: Target, clock: Clock = _now) -> list[plan.Step]:
+def work_out(api: VertexApi, target: VertexTarget, clock: Clock = _now) -> list[plan.PlanStep]:
     """What a reconcile would do. Nothing is changed."""
     return plan.plan(target, observe(api, target), clock())
 
 
-def reconcile(api: VertexApi, target: Target, say: Say, *, wait: bool = True, clock: Clock = _now) -> Outcome:
+def reconcile(
+    api: VertexApi, target: VertexTarget, say: Say, *, wait: bool = True, clock: Clock = _now
+) -> ReconcileOutcome:
     """Bring one use case's endpoint to its target. `holding`: a canary is under way, and it is not waited for.
 
     A conflict or a lost answer is answered by another look; the same step is not done blindly twice.
@@ -63,16 +65,16 @@ def reconcile(api: VertexApi, target: Target, say: Say, *, wait: bool = True, cl
     )
 
 
-def strays(api: VertexApi, environment: str, usecases: list[str]) -> list[Target]:
+def strays(api: VertexApi, environment: str, usecases: list[str]) -> list[VertexTarget]:
     """Endpoints made by this and no longer listed: what they serve is taken off them."""
     asked = {**MANAGED, "environment": environment}
     query = " AND ".join(f"labels.{key}={value}" for key, value in asked.items())
     found = (each.get("labels", {}).get("usecase", "") for each in api.each(api.parent, "endpoints", filter=query))
-    empty = Target("", environment, None, "", is_rollback=False, size=None, canary=None)
+    empty = VertexTarget("", environment, None, "", is_rollback=False, size=None, canary=None)
     return [replace(empty, usecase=name) for name in sorted(found) if name and name not in usecases]
 
 
-def _finish_earlier(api: VertexApi, target: Target, say: Say) -> None:
+def _finish_earlier(api: VertexApi, target: VertexTarget, say: Say) -> None:
     try:
         for operation in finish_running(api, target):
             say(f"waited for what an earlier run had begun: {operation['name'].rpartition('/')[2]}")

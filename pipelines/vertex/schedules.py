@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.vertex.api import Answer, VertexApi
+from pipelines.vertex.api import VertexApi, VertexResponse
 
 FIELDS = ("displayName", "cron", "createPipelineJobRequest", "maxConcurrentRunCount", "maxConcurrentActiveRunCount")
 OPERATION_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedSchedule:
     """A schedule as Git has it."""
 
     usecase: str
@@ -29,12 +29,12 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Change:
+class ScheduleChange:
     """One thing to do about a schedule; `known` is what Vertex AI has."""
 
     act: str
     title: str
-    wanted: Wanted | None = None
+    wanted: WantedSchedule | None = None
     known: str = ""
 
     def __str__(self) -> str:
@@ -57,10 +57,10 @@ def _read(shown: str) -> tuple[str, str]:
     return (match[1], match[2] or "") if match else ("", "")
 
 
-def compare(api: VertexApi, environment: str, wanted: list[Wanted]) -> list[Change]:
+def compare(api: VertexApi, environment: str, wanted: list[WantedSchedule]) -> list[ScheduleChange]:
     """What is to be done so that Vertex AI keeps just these schedules. Nobody else's are looked at."""
     by_title = {title_of(each.usecase, environment): each for each in wanted}
-    changes: list[Change] = []
+    changes: list[ScheduleChange] = []
     seen: set[str] = set()
     for known in api.each(api.parent, "schedules"):
         title, content = _read(known.get("displayName", ""))
@@ -68,17 +68,17 @@ def compare(api: VertexApi, environment: str, wanted: list[Wanted]) -> list[Chan
             continue
         asked = by_title.get(title)
         if asked is None or title in seen or known.get("state") == "COMPLETED":
-            changes.append(Change("delete", title, known=known["name"]))
+            changes.append(ScheduleChange("delete", title, known=known["name"]))
             continue
         seen.add(title)
         if content != asked.content:
-            changes.append(Change("update", title, asked, known["name"]))
+            changes.append(ScheduleChange("update", title, asked, known["name"]))
         if known.get("state") == "PAUSED":
-            changes.append(Change("resume", title, asked, known["name"]))
-    return changes + [Change("create", title, asked) for title, asked in by_title.items() if title not in seen]
+            changes.append(ScheduleChange("resume", title, asked, known["name"]))
+    return changes + [ScheduleChange("create", title, asked) for title, asked in by_title.items() if title not in seen]
 
 
-def apply(api: VertexApi, change: Change) -> None:
+def apply(api: VertexApi, change: ScheduleChange) -> None:
     """Bring one change about."""
     known = f"{api.parent}/schedules/{change.known.rpartition('/')[2]}"
     if change.act == "delete":
@@ -92,7 +92,7 @@ def apply(api: VertexApi, change: Change) -> None:
         api.ask("POST", f"{api.parent}/schedules", _body(api, change))
 
 
-def _body(api: VertexApi, change: Change) -> Answer:
+def _body(api: VertexApi, change: ScheduleChange) -> VertexResponse:
     assert change.wanted  # noqa: S101 - create and update have one
     return {
         "displayName": _shown(change.title, change.wanted.content),

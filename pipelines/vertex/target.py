@@ -8,14 +8,14 @@ from pipelines.release.release import Release, release_path
 from pipelines.usecase import load_usecase
 from pipelines.vertex.config import Canary, VertexConfig
 from pipelines.vertex.errors import ImageElsewhere, ReleaseNotCommitted
-from pipelines.vertex.machines import Size, size_of
+from pipelines.vertex.machines import MachineSize, size_of
 
 MANAGED = {"managed_by": "mlops-blueprint"}
 LONGEST_LABEL = 63
 
 
 @dataclass(frozen=True)
-class Target:
+class VertexTarget:
     """What one use case's endpoint shall serve. `release` is None where nothing is released (any more)."""
 
     usecase: str
@@ -23,7 +23,7 @@ class Target:
     release: Release | None
     commit: str
     is_rollback: bool
-    size: Size | None
+    size: MachineSize | None
     canary: Canary | None
     service_account: str | None = None
     key: str | None = None
@@ -61,13 +61,13 @@ def as_label(text: str) -> str:
     return "".join(kept)[:LONGEST_LABEL]
 
 
-def read_target(root: Path, usecase: str, environment: str, config: VertexConfig) -> Target:
+def read_target(root: Path, usecase: str, environment: str, config: VertexConfig) -> VertexTarget:
     """Raises what reading the two files raises, and ReleaseNotCommitted."""
     path = release_path(usecase, environment)
     found = load_usecase(root, usecase, environment)
     common = {"canary": config.endpoints.canary, "service_account": config.endpoints.service_account, "key": config.key}
     if not (root / path).is_file():
-        return Target(usecase, environment, None, "", is_rollback=False, size=None, **common)  # type: ignore[arg-type]
+        return VertexTarget(usecase, environment, None, "", is_rollback=False, size=None, **common)  # type: ignore[arg-type]
     release = Release.from_yaml((root / path).read_text(encoding="utf-8", errors="replace"), path)
     if not release.image.partition("/")[0].endswith(("-docker.pkg.dev", "gcr.io")):
         raise ImageElsewhere(
@@ -76,7 +76,7 @@ def read_target(root: Path, usecase: str, environment: str, config: VertexConfig
         )
     commit, is_rollback = _commit_of(root, path)
     size = size_of(found.serving, config.endpoints.machine)
-    return Target(usecase, environment, release, commit, is_rollback, size, **common)  # type: ignore[arg-type]
+    return VertexTarget(usecase, environment, release, commit, is_rollback, size, **common)  # type: ignore[arg-type]
 
 
 def _commit_of(root: Path, path: str) -> tuple[str, bool]:

@@ -26,9 +26,9 @@ from bento.signature import CategoryField, NumberField, Signature
 from pipelines.assessment.assess import SAMPLED_ROWS, assess
 from pipelines.assessment.drift import compare_tables, judge_drift, measure_distances
 from pipelines.assessment.features import describe_columns, describe_outputs
-from pipelines.assessment.reference import Reference, Sample, keep_reference
+from pipelines.assessment.reference import Reference, ReferenceSample, keep_reference
 from pipelines.assessment.reports import QUIET, STAMP
-from pipelines.assessment.worker import Job, Place, evaluate, job_of
+from pipelines.assessment.worker import AssessmentJob, WorkFolders, evaluate, job_of
 from pipelines.predictions.source import Coverage
 from pipelines.predictions.store.rows import Origin, PredictionRow
 from pipelines.predictions.store.store import Store
@@ -79,7 +79,7 @@ def _reference(signature: Signature) -> Reference:
         "wide:1",
         "wide/1",
         signature,
-        Sample(describe_columns(signature, columns), describe_outputs(signature, outputs)),
+        ReferenceSample(describe_columns(signature, columns), describe_outputs(signature, outputs)),
     )
 
 
@@ -200,7 +200,7 @@ def _round(usecases: int) -> None:
         folder = Path(made)
         bento = write_bento(folder / "bento")
         keep_reference(bento / "src" / "model", _flights(5000), seed=1)
-        place = Place(store=f"sqlite:///{folder / 'monitor.db'}", reports=folder / "reports")
+        place = WorkFolders(store=f"sqlite:///{folder / 'monitor.db'}", reports=folder / "reports")
         store = Store.open(place.store)
         jobs = []
         for number in range(usecases):
@@ -215,7 +215,7 @@ def _round(usecases: int) -> None:
         _round_of(jobs, "with a report of each")
 
 
-def _quiet(job: Job) -> Job:
+def _quiet(job: AssessmentJob) -> AssessmentJob:
     """Without an alert, and as if the day's report were there."""
     today = job.reports / "staging" / job.usecase["name"] / f"{NOW:{STAMP}}-{QUIET}.html"
     today.parent.mkdir(parents=True)
@@ -224,7 +224,7 @@ def _quiet(job: Job) -> Job:
     return job.model_copy(update={"usecase": {**job.usecase, "monitoring": monitoring}})
 
 
-def _round_of(jobs: list[Job], name: str) -> None:
+def _round_of(jobs: list[AssessmentJob], name: str) -> None:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds, judged = _timed(lambda: evaluate(jobs))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

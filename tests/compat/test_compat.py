@@ -43,7 +43,9 @@ FIRST_TOLERANT = (0, 2, 0)  # readers before it refused keys that they did not k
 TOO_NEW = (bento.errors.SchemaTooNew, pipelines.documents.SchemaTooNew)
 
 KINDS = kinds()
-FOUND = [(version, name, path) for version in VERSIONS for name in KINDS for path in samples(HERE / version, name)]
+FOUND = [
+    (version, name, path) for version in VERSIONS for name in sorted(KINDS) for path in samples(HERE / version, name)
+]
 EACH = pytest.mark.parametrize(("version", "name", "path"), FOUND, ids=[f"{v}-{p.name}" for v, _, p in FOUND])
 JSON_OF_LATEST = [(name, path) for version, name, path in FOUND if version == LATEST and path.suffix == ".json"]
 EACH_JSON = pytest.mark.parametrize(("name", "path"), JSON_OF_LATEST, ids=[path.name for _, path in JSON_OF_LATEST])

@@ -12,7 +12,7 @@ import pytest
 from pipelines.assessment import worker
 from pipelines.assessment.assess import Assessment, assess
 from pipelines.assessment.reference import keep_reference, load_reference
-from pipelines.assessment.worker import Place, evaluate, job_of
+from pipelines.assessment.worker import WorkFolders, evaluate, job_of
 from pipelines.predictions.store.rows import LabelRow, Origin, PredictionRow
 from pipelines.predictions.store.store import Store
 from tests.databases import postgres
@@ -77,13 +77,13 @@ def bento(tmp_path):
 @pytest.fixture(params=["sqlite", "postgres"])
 def place(request, tmp_path):
     if request.param == "sqlite":
-        yield Place(store=f"sqlite:///{tmp_path / 'monitor.db'}", reports=tmp_path / "reports")
+        yield WorkFolders(store=f"sqlite:///{tmp_path / 'monitor.db'}", reports=tmp_path / "reports")
         return
     with postgres() as server:
-        yield Place(store=server.url, reports=tmp_path / "reports")
+        yield WorkFolders(store=server.url, reports=tmp_path / "reports")
 
 
-def job(bento: Path, place: Place, **monitoring):
+def job(bento: Path, place: WorkFolders, **monitoring):
     return job_of(usecase(**monitoring), "staging", bento, place, NOW)
 
 
@@ -107,7 +107,7 @@ def test_a_child_judges_as_this_process_does_and_the_store_keeps_what_it_found(b
 
 
 def test_one_use_case_that_cannot_be_judged_does_not_stop_the_others(bento, tmp_path):
-    place = Place(store=f"sqlite:///{tmp_path / 'monitor.db'}", reports=tmp_path / "reports")
+    place = WorkFolders(store=f"sqlite:///{tmp_path / 'monitor.db'}", reports=tmp_path / "reports")
     store = Store.open(place.store)
     fill(store, distances())
     away = job(tmp_path / "nowhere", place)
@@ -120,7 +120,7 @@ def test_one_use_case_that_cannot_be_judged_does_not_stop_the_others(bento, tmp_
 
 
 def test_a_store_that_is_away_is_a_problem_to_try_again(bento, tmp_path):
-    place = Place(store="postgresql://monitor@127.0.0.1:9/monitor", reports=tmp_path / "reports")
+    place = WorkFolders(store="postgresql://monitor@127.0.0.1:9/monitor", reports=tmp_path / "reports")
 
     [judged] = evaluate([job(bento, place)])
 
@@ -129,7 +129,7 @@ def test_a_store_that_is_away_is_a_problem_to_try_again(bento, tmp_path):
 
 
 def test_an_evaluation_that_does_not_end_is_killed_and_leaves_nothing_half(bento, tmp_path):
-    place = Place(store=f"sqlite:///{tmp_path / 'monitor.db'}", reports=tmp_path / "reports")
+    place = WorkFolders(store=f"sqlite:///{tmp_path / 'monitor.db'}", reports=tmp_path / "reports")
     fill(Store.open(place.store), distances())
     began = time.monotonic()
 
@@ -145,7 +145,7 @@ def test_an_evaluation_that_does_not_end_is_killed_and_leaves_nothing_half(bento
 
 
 def test_a_line_that_was_cut_off_does_not_count(monkeypatch, bento, tmp_path):
-    place = Place(store=f"sqlite:///{tmp_path / 'monitor.db'}", reports=tmp_path / "reports")
+    place = WorkFolders(store=f"sqlite:///{tmp_path / 'monitor.db'}", reports=tmp_path / "reports")
     whole = json.dumps({"job": 0})
     printed = f"print({whole!r}); print({whole[:-4]!r}, end='')"
     real = subprocess.Popen

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.git.credentials import Access, AccessInvalid
+from pipelines.git.credentials import AccessInvalid, GitAccess
 from pipelines.git.errors import (
     BranchMissing,
     BranchProtected,
@@ -114,7 +114,7 @@ def test_the_token_is_in_no_argument_no_error_no_file_and_no_credential_helper(h
     assert not kept.exists()
     written = [path for path in (tmp_path / "cache.git").rglob("*") if path.is_file()]
     assert not any(TOKEN.encode() in path.read_bytes() for path in written)
-    assert TOKEN not in repr(Access.load())
+    assert TOKEN not in repr(GitAccess.load())
 
 
 def test_a_redirect_to_another_host_gets_no_token(host, origin, tmp_path, monkeypatch):
@@ -290,7 +290,7 @@ def test_commits_in_a_name_are_signed_when_git_config_says_so(origin, tmp_path, 
 )
 def test_a_setting_that_cannot_be_right_is_named(name, value, told):
     with pytest.raises((AccessInvalid, VariableWrong), match=told) as caught:
-        Access.load({name: value})
+        GitAccess.load({name: value})
     assert name in str(caught.value)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.packaging.oci.credentials import RegistryAccess
-from pipelines.packaging.oci.errors import CredentialsBroken, LoginRefused, LoginWanted, NotAllowed
+from pipelines.packaging.oci.errors import CredentialsBroken, LoginWanted, NotAllowed, RegistryLoginRefused
 from tests.image_cases import bento_folder, push, push_base
 from tests.registries import proxy, registry
 from tests.token_server import token_server
@@ -68,7 +68,7 @@ class TestBasic:
     def test_a_wrong_one_is_refused_by_name_and_not_shown(self, closed, base, tmp_path):
         login = {"MLOPS_REGISTRY_USERNAME": "pipeline", "MLOPS_REGISTRY_PASSWORD": "wrong-secret"}
         access = RegistryAccess.load(environ(closed.host, tmp_path, **login))
-        with pytest.raises(LoginRefused, match="does not accept the login of pipeline") as caught:
+        with pytest.raises(RegistryLoginRefused, match="does not accept the login of pipeline") as caught:
             push(bento_folder(tmp_path / "b"), closed.host, base, access)
         assert "wrong-secret" not in f"{caught.value}{access}"
 
@@ -195,7 +195,7 @@ class TestTokens:
 
     def test_a_wrong_password(self, guarded, tmp_path):
         host, base = guarded
-        with pytest.raises(LoginRefused, match="login of pipeline"):
+        with pytest.raises(RegistryLoginRefused, match="login of pipeline"):
             push(bento_folder(tmp_path / "b"), host, base, self.access(host, tmp_path, "wrong"))
 
     def test_nobody_in_particular_may_pull_what_is_public_but_not_push(self, guarded, issuer, tmp_path):

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from pipelines.assessment.worker import Judged
+from pipelines.assessment.worker import JudgedUsecase
 from pipelines.monitor.options import Options
 from tests.databases import postgres
 from tests.monitor_cases import (
@@ -239,7 +239,7 @@ def test_a_model_that_cannot_be_judged_says_why_and_holds_up_no_other(tmp_path):
 
 
 def test_a_round_whose_child_was_killed_leaves_nothing_and_the_next_one_is_whole(tmp_path):
-    judges = iter([lambda _jobs: [Judged(job=0, problem="killed", retry=True)], judged()])
+    judges = iter([lambda _jobs: [JudgedUsecase(job=0, problem="killed", retry=True)], judged()])
 
     def judge(jobs):
         return next(judges)(jobs)

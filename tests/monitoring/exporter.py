@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from pipelines.assessment.assess import Assessment
 from pipelines.monitor.metrics.assessments import AssessmentMetrics
-from pipelines.monitor.metrics.inventory import ReleasedVersion, Watched, WatchedMetrics
+from pipelines.monitor.metrics.inventory import ReleasedVersion, WatchedMetrics, WatchedModels
 from pipelines.usecase import load_usecase
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ def main() -> None:
     assessed = AssessmentMetrics(registry)
     usecase = load_usecase(ROOT, "flight-delays", "staging")
     release = ReleasedVersion("flight-delays:7", "flight-delays/7", "abc", datetime.now(UTC))
-    WatchedMetrics(registry).show([Watched(usecase, "staging", release)])
+    WatchedMetrics(registry).show([WatchedModels(usecase, "staging", release)])
     start_http_server(port, addr="127.0.0.1", registry=registry)
     seen = ""
     while True:

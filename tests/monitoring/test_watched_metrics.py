@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipelines.monitor.metrics.inventory import ReleasedVersion, RunMetrics, Watched, WatchedMetrics
+from pipelines.monitor.metrics.inventory import ReleasedVersion, RunMetrics, WatchedMetrics, WatchedModels
 from pipelines.monitor.run_cache import KnownRuns
 from pipelines.retraining.triggers import RunOutcome
 from pipelines.runs.journal import Journal, Record
@@ -31,7 +31,7 @@ def flights():
 
 def test_what_usecase_yaml_says_is_told(flights):
     registry = CollectorRegistry()
-    WatchedMetrics(registry).show([Watched(flights, "staging")])
+    WatchedMetrics(registry).show([WatchedModels(flights, "staging")])
     contact = {"owner": "operations-analytics", "contact": "ops-analytics@example.com"}
     assert told(registry) == [
         ("model_usecase_info", FLIGHTS | contact, 1),
@@ -45,7 +45,7 @@ def test_a_release_and_its_time(flights):
     registry = CollectorRegistry()
     since = datetime(2026, 4, 1, tzinfo=UTC)
     release = ReleasedVersion("flight-delays:7", "flight-delays/7", "abc", since)
-    WatchedMetrics(registry).show([Watched(flights, "staging", release)])
+    WatchedMetrics(registry).show([WatchedModels(flights, "staging", release)])
     version = {"bento": "flight-delays:7", "model": "flight-delays/7", "commit": "abc"}
     assert ("model_release_info", FLIGHTS | version, 1) in told(registry)
     assert ("model_release_timestamp_seconds", FLIGHTS, since.timestamp()) in told(registry)
@@ -54,14 +54,14 @@ def test_a_release_and_its_time(flights):
 def test_a_limit_that_is_null_is_not_told(flights):
     forever = flights.model_copy(update={"monitoring": flights.monitoring.model_copy(update={"stale_after": None})})
     registry = CollectorRegistry()
-    WatchedMetrics(registry).show([Watched(forever, "staging")])
+    WatchedMetrics(registry).show([WatchedModels(forever, "staging")])
     assert "model_stale_after_seconds" not in [name for name, _, _ in told(registry)]
 
 
 def test_a_use_case_that_is_gone_is_not_told_any_more(flights):
     registry = CollectorRegistry()
     metrics = WatchedMetrics(registry)
-    metrics.show([Watched(flights, "staging")])
+    metrics.show([WatchedModels(flights, "staging")])
     metrics.show([])
     assert told(registry) == []
 

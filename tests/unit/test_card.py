@@ -10,7 +10,7 @@ import pytest
 from evaluation_cases import binary_usecase, delay_usecase, picture_usecase
 from markdown_it import MarkdownIt
 
-from pipelines.evaluation.card import Lineage, ModelCard, write_card
+from pipelines.evaluation.card import CardLineage, ModelCard, write_card
 from pipelines.evaluation.evaluate import Evaluation
 from pipelines.evaluation.gate import judge
 from pipelines.evaluation.markdown import escape, number
@@ -22,7 +22,7 @@ TRUTH = random.integers(0, 2, 300)
 LATE = np.clip(TRUTH * 0.3 + random.random(300) * 0.7, 0, 1)
 CARRIER = np.array(["UA", "AA", "B6"], dtype=object)[random.integers(0, 3, 300)]
 
-LINEAGE = Lineage(
+LINEAGE = CardLineage(
     environment="staging",
     run="8a7c11",
     data="0f3b2c9d1e77",
@@ -49,7 +49,7 @@ def scored(usecase: UseCase, late: np.ndarray, carrier: np.ndarray = CARRIER):
     return score(usecase, TRUTH, np.stack([1 - late, late], axis=1), {"carrier": carrier})
 
 
-def card_of(usecase: UseCase, folder: Path, lineage: Lineage = LINEAGE, **evaluation) -> ModelCard:
+def card_of(usecase: UseCase, folder: Path, lineage: CardLineage = LINEAGE, **evaluation) -> ModelCard:
     about = {"test_rows": 300, "agreement": 1e-6, "agreement_rows": 300, **evaluation}
     facts = Evaluation(**about)
     return write_card(usecase, facts, judge(usecase, facts), lineage, folder)

@@ -10,9 +10,9 @@ import pytest
 
 from pipelines.packaging.oci.errors import NotAnImage, ReferenceInvalid
 from pipelines.packaging.oci.layer import build_layer, unpack_layer
-from pipelines.packaging.oci.manifest import DOCKER_MANIFEST, Index, Manifest, parse, with_layer
+from pipelines.packaging.oci.manifest import DOCKER_MANIFEST, ImageManifest, Index, parse, with_layer
 from pipelines.packaging.oci.progress import Announcer
-from pipelines.packaging.oci.reference import Reference, require_image_names
+from pipelines.packaging.oci.reference import ImageReference, require_image_names
 from pipelines.settings import SettingMissing, Settings
 
 PLACE = PurePosixPath("home/bentoml/bento")
@@ -34,7 +34,7 @@ class TestNames:
         ],
     )
     def test_its_parts(self, text, parts):
-        found = Reference.parse(text)
+        found = ImageReference.parse(text)
         assert (found.registry, found.repository, found.tag, found.digest) == parts
         assert str(found) == text
 
@@ -58,14 +58,14 @@ class TestNames:
     )
     def test_what_is_no_name(self, text, problem):
         with pytest.raises(ReferenceInvalid, match=problem):
-            Reference.parse(text)
+            ImageReference.parse(text)
 
     def test_docker_hub_answers_elsewhere(self):
-        assert Reference.parse("docker.io/team/base:1").host == "registry-1.docker.io"
+        assert ImageReference.parse("docker.io/team/base:1").host == "registry-1.docker.io"
 
     def test_the_digest_counts_more_than_the_tag(self):
-        assert Reference.parse(f"r.example.com/m:7@{DIGEST}").manifest == DIGEST
-        assert Reference.parse("r.example.com/m").manifest == "latest"
+        assert ImageReference.parse(f"r.example.com/m:7@{DIGEST}").manifest == DIGEST
+        assert ImageReference.parse("r.example.com/m").manifest == "latest"
 
 
 class TestSettings:
@@ -168,7 +168,7 @@ class TestManifests:
     def test_the_kind_is_seen_without_a_media_type(self):
         image = {"schemaVersion": 2, "config": CONFIG, "layers": [LAYER]}
         index = {"schemaVersion": 2, "manifests": [{**CONFIG, "platform": {"os": "linux", "architecture": "arm64"}}]}
-        assert isinstance(parse(json.dumps(image).encode(), "", "x"), Manifest)
+        assert isinstance(parse(json.dumps(image).encode(), "", "x"), ImageManifest)
         assert isinstance(parse(json.dumps(index).encode(), "", "x"), Index)
 
     @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from pipelines.predictions.label_import import LabelsNotTaken, import_labels
 from pipelines.predictions.labels import (
     LARGEST_BATCH,
     MOST_LABELS,
+    LabelRules,
     LabelsInvalid,
     LabelsTooMany,
-    Watched,
     accept_labels,
     parse_batch,
 )
@@ -52,7 +52,7 @@ def ids(store):
 
 
 def watched(name, usecase=USECASE):
-    return Watched(usecase, StoreRules.of(usecase, b"k" * 20)) if name == usecase.name else None
+    return LabelRules(usecase, StoreRules.of(usecase, b"k" * 20)) if name == usecase.name else None
 
 
 def send(store, *labels, usecase=None, watched=watched):

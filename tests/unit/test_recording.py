@@ -18,7 +18,7 @@ from bento.recording.losses import Losses
 from bento.recording.metrics import REASONS, RecordingMetrics
 from bento.recording.recorder import Recorder, RecordingOptions
 from bento.recording.segments import NotASegment, count_predictions, read_segment
-from bento.recording.shipper import Address, Outcome, Shipper
+from bento.recording.shipper import Address, ShipOutcome, Shipper
 from bento.recording.spool import Spool
 from tests.recording_cases import LoopbackMonitor, Recorded, flights, header
 from tests.serving import free_port, wait_until
@@ -439,7 +439,7 @@ class TestRecorder:
         monitor.status, monitor.retry_after = 503, "7"
         with httpx.Client() as client:
             answer = one._post(client, b"")
-        assert (answer.outcome, answer.retry_after) == (Outcome.AWAY, 7)
+        assert (answer.outcome, answer.retry_after) == (ShipOutcome.AWAY, 7)
         monitor.retry_after = "Sat, 21 Nov 2026 12:00:00 GMT"
         with httpx.Client() as client:
             assert one._post(client, b"").retry_after == 0

@@ -17,7 +17,7 @@ from bento.middleware import Edge
 from bento.problems import problem
 from bento.tracing import SpanIds, TracingVariables, rollout_ids, run_ids, start_tracing
 from pipelines.embedded.reconciler import Reconciler
-from pipelines.embedded.state import Target
+from pipelines.embedded.state import ServingTarget
 from pipelines.release.release import Release
 from pipelines.release.releases import open_releases
 from pipelines.runs.request import RunRequest
@@ -188,7 +188,7 @@ class TestRollouts:
         tracing = start_tracing("mlops-reconciler")
         reconciler = Reconciler(settings, tracing)
         reconciler.releases.repository.fetch()
-        target = Target(usecase="flights", environment="staging")
+        target = ServingTarget(usecase="flights", environment="staging")
         with reconciler._tracing_rollout(target, release, commit) as span:
             span.set_attribute("mlops.outcome", "live")
         reconciler.failures = {target: None}

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 import bento.variables as server
 from pipelines.cli import variables as catalog
 from pipelines.cli.typos import likely_typos
-from pipelines.git.credentials import Access, GitVariables
+from pipelines.git.credentials import GitAccess, GitVariables
 from pipelines.git.github import GitHubVariables
 from pipelines.monitor.options import CAUSES, Options
 from pipelines.packaging.oci.credentials import RegistryAccess
@@ -171,7 +171,7 @@ class TestGroups:
 
     def test_a_git_token_of_two_words_is_refused_without_being_shown(self):
         with pytest.raises(Exception, match="MLOPS_GIT_TOKEN: expected one token") as caught:
-            Access.load({"MLOPS_GIT_TOKEN": f"{SECRET} twice"})
+            GitAccess.load({"MLOPS_GIT_TOKEN": f"{SECRET} twice"})
         assert SECRET not in str(caught.value)
 
     def test_a_registry_s_password_may_come_from_a_file(self, tmp_path):

@@ -7,23 +7,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.vertex.config import Canary
-from pipelines.vertex.machines import Size
+from pipelines.vertex.machines import MachineSize
 from pipelines.vertex.plan import (
     NEW,
     CreateEndpoint,
     Deploy,
-    Deployed,
+    DeployedModel,
     Hold,
     Label,
     Observed,
+    PlanStep,
     Resize,
     Shift,
-    Step,
     Undeploy,
     UploadVersion,
     plan,
 )
-from pipelines.vertex.target import Target
+from pipelines.vertex.target import VertexTarget
 from tests.vertex_cases import released
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -31,17 +31,21 @@ SMALL, LARGE = "e2-highcpu-2", "e2-standard-8"
 ENOUGH = 12
 
 
-def target(version: int | None = 7, *, rollback: bool = False, canary: Canary | None = None, most: int = 2) -> Target:
+def target(
+    version: int | None = 7, *, rollback: bool = False, canary: Canary | None = None, most: int = 2
+) -> VertexTarget:
     release = released(version) if version else None
-    size = Size(SMALL, (1, most)) if version else None
-    return Target("tiny", "staging", release, "c" * 40, rollback, size, canary)
+    size = MachineSize(SMALL, (1, most)) if version else None
+    return VertexTarget("tiny", "staging", release, "c" * 40, rollback, size, canary)
 
 
-def deployed(number: int, traffic: int, *, machine: str = SMALL, most: int = 2, age: int = 3600) -> Deployed:
-    return Deployed(str(100 + number), str(number), Size(machine, (1, most)), traffic, NOW - timedelta(seconds=age))
+def deployed(number: int, traffic: int, *, machine: str = SMALL, most: int = 2, age: int = 3600) -> DeployedModel:
+    return DeployedModel(
+        str(100 + number), str(number), MachineSize(machine, (1, most)), traffic, NOW - timedelta(seconds=age)
+    )
 
 
-def done(step: Step, seen: Observed, now: datetime) -> tuple[Observed, datetime]:  # noqa: PLR0911 - one a kind of step
+def done(step: PlanStep, seen: Observed, now: datetime) -> tuple[Observed, datetime]:  # noqa: PLR0911 - one a kind of step
     """What there is after a step, as Vertex AI would have it; asserts what it would refuse."""
     match step:
         case CreateEndpoint():
@@ -58,7 +62,7 @@ def done(step: Step, seen: Observed, now: datetime) -> tuple[Observed, datetime]
             assert sum(step.traffic.values()) == 100
             number = str(900 + len(seen.deployed))
             shares = {number if name == NEW else name: share for name, share in step.traffic.items()}
-            made = Deployed(number, seen.version, step.size, 0, now)
+            made = DeployedModel(number, seen.version, step.size, 0, now)
             return _split(replace(seen, deployed=(*seen.deployed, made)), shares), now
         case Shift():
             assert sum(step.traffic.values()) == 100

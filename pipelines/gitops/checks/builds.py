@@ -1,10 +1,10 @@
 """Every folder that a cluster applies builds."""
 
-from pipelines.gitops.findings import Report
+from pipelines.gitops.findings import TreeReport
 from pipelines.gitops.tree import Tree
 
 
-def check(tree: Tree, report: Report) -> None:
+def check(tree: Tree, report: TreeReport) -> None:
     """A folder that does not build is a finding; a model without a release is a note."""
     unreleased: dict[str, list[str]] = {}
     for cluster in tree.clusters:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.gitops.charts import chart_of
-from pipelines.gitops.findings import Report
+from pipelines.gitops.findings import TreeReport
 from pipelines.gitops.flux import Applied, Cluster, title
 from pipelines.gitops.kustomize import Manifest
 from pipelines.gitops.tree import Tree
@@ -18,7 +18,7 @@ FREE = {"mlflow": {"server.value_options"}}
 """Maps with defaults that take any other key too."""
 
 
-def check(tree: Tree, report: Report) -> None:
+def check(tree: Tree, report: TreeReport) -> None:
     if not tree.schemas.has_charts:
         report.note(f"values of charts not checked: there is no {tree.schemas.path}/charts (docs/checks.md)")
         return
@@ -28,7 +28,7 @@ def check(tree: Tree, report: Report) -> None:
                 _release(tree, cluster, applied, manifest, report)
 
 
-def _release(tree: Tree, cluster: Cluster, applied: Applied, release: Manifest, report: Report) -> None:
+def _release(tree: Tree, cluster: Cluster, applied: Applied, release: Manifest, report: TreeReport) -> None:
     found = chart_of(cluster, release)
     defaults = tree.schemas.chart_values(found.name) if found else None
     if found is None or defaults is None:

@@ -1,12 +1,12 @@
 """Each cluster's folder is that of an environment, and its own: what was copied from another one says so nowhere."""
 
 from pipelines.environments import ENVIRONMENTS_FILE, read_environments
-from pipelines.gitops.findings import Report
+from pipelines.gitops.findings import TreeReport
 from pipelines.gitops.flux import SYSTEM, title
 from pipelines.gitops.tree import Tree
 
 
-def check(tree: Tree, report: Report) -> None:
+def check(tree: Tree, report: TreeReport) -> None:
     known = read_environments(tree.root).names
     for name in sorted(file.parent.name for file in (tree.root / "clusters").glob("*/flux-instance.yaml")):
         if name not in known:

@@ -3,7 +3,7 @@
 import json
 
 from pipelines.gitops.core import core_errors, is_core
-from pipelines.gitops.findings import Report
+from pipelines.gitops.findings import TreeReport
 from pipelines.gitops.flux import group_of, title
 from pipelines.gitops.kustomize import Manifest
 from pipelines.gitops.tree import Tree
@@ -25,7 +25,7 @@ CURRENT = {
 """The versions that Flux 2.9 and the pinned charts serve without a warning."""
 
 
-def check(tree: Tree, report: Report) -> None:
+def check(tree: Tree, report: TreeReport) -> None:
     """Kinds of Kubernetes always; custom ones where their definitions can be had."""
     unknown: set[str] = set()
     seen: set[str] = set()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.gitops.findings import Report
+from pipelines.gitops.findings import TreeReport
 from pipelines.gitops.flux import PROVIDED, SYSTEM, Cluster, group_of, namespace_of, title
 from pipelines.gitops.kustomize import Manifest
 from pipelines.gitops.order import Order
@@ -21,7 +21,7 @@ Key = tuple[str, str, str]
 Named = tuple[str, str, dict[str, Any] | None]
 
 
-def check(tree: Tree, report: Report) -> None:
+def check(tree: Tree, report: TreeReport) -> None:
     for cluster in tree.clusters:
         known = {_key(manifest) for _, manifest in cluster.objects()} | MADE_ELSEWHERE
         for applied, manifest in cluster.objects():
@@ -83,7 +83,7 @@ def _of_pods(pod: dict[str, Any]) -> Iterator[Named]:
                 yield "ConfigMap", f"{field}.env[{index}].valueFrom.configMapKeyRef", value
 
 
-def _circles(tree: Tree, cluster: Cluster, report: Report) -> None:
+def _circles(tree: Tree, cluster: Cluster, report: TreeReport) -> None:
     order = Order(cluster)
     for applied in cluster.applied:
         way = order.cycle(applied.name)
@@ -92,7 +92,7 @@ def _circles(tree: Tree, cluster: Cluster, report: Report) -> None:
             report.find(where, f"these Kustomizations wait for each other: {' → '.join(way)}")
 
 
-def _once(tree: Tree, cluster: Cluster, report: Report) -> None:
+def _once(tree: Tree, cluster: Cluster, report: TreeReport) -> None:
     """Two Kustomizations that apply one object undo each other for ever."""
     owners: dict[tuple[str, Key], str] = {}
     for applied, manifest in cluster.objects():

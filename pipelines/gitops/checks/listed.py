@@ -3,13 +3,13 @@
 import os
 
 from pipelines.gitops.checks.symmetry import ONLY_LOCAL
-from pipelines.gitops.findings import Report
+from pipelines.gitops.findings import TreeReport
 from pipelines.gitops.flux import build_problems
 from pipelines.gitops.listing import Listings
 from pipelines.gitops.tree import Tree
 
 
-def check(tree: Tree, report: Report) -> None:
+def check(tree: Tree, report: TreeReport) -> None:
     listings = Listings(tree.root)
     for path in listings.unlisted:
         folder, _, name = path.rpartition("/")

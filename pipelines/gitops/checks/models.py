@@ -1,7 +1,7 @@
 """Every use case has its folders, every cluster's line leads to one, and what is generated is fresh."""
 
 from pipelines.environments import ENVIRONMENTS_FILE, read_environments
-from pipelines.gitops.findings import Report
+from pipelines.gitops.findings import TreeReport
 from pipelines.gitops.render import deployed_models, stale_files
 from pipelines.gitops.tree import Tree
 from pipelines.pipeline.compiling.files import ImagesInvalid
@@ -10,7 +10,7 @@ from pipelines.usecase.document import UsecaseInvalid
 from pipelines.usecase.load import OVERRIDES_FILE
 
 
-def check(tree: Tree, report: Report) -> None:
+def check(tree: Tree, report: TreeReport) -> None:
     names = usecase_names(tree.root)
     for name in names:
         _folders(tree, name, report)
@@ -38,7 +38,7 @@ def check(tree: Tree, report: Report) -> None:
         report.find("clusters", str(error))
 
 
-def _folders(tree: Tree, name: str, report: Report) -> None:
+def _folders(tree: Tree, name: str, report: TreeReport) -> None:
     environments = read_environments(tree.root).names
     if not (tree.root / "apps" / name / "base" / "kustomization.yaml").is_file():
         report.find(f"apps/{name}/base", "has no kustomization.yaml; another use case's shows what is in it")

@@ -2,7 +2,7 @@
 
 from pipelines.gitops.charts import chart_of
 from pipelines.gitops.core import is_core
-from pipelines.gitops.findings import Report
+from pipelines.gitops.findings import TreeReport
 from pipelines.gitops.flux import SYSTEM, Applied, Cluster, group_of, namespace_of, title
 from pipelines.gitops.kustomize import Manifest
 from pipelines.gitops.order import Order
@@ -39,7 +39,7 @@ CLUSTER_WIDE = {
 """Kinds that are in no namespace; all others are."""
 
 
-def check(tree: Tree, report: Report) -> None:
+def check(tree: Tree, report: TreeReport) -> None:
     for cluster in tree.clusters:
         order = Order(cluster)
         makers = {
@@ -100,7 +100,7 @@ def _kind(applied: Applied, manifest: Manifest, bringers: dict[str, set[str]], o
     return []
 
 
-def _waits(tree: Tree, cluster: Cluster, report: Report) -> None:
+def _waits(tree: Tree, cluster: Cluster, report: TreeReport) -> None:
     """`dependsOn` waits until something is ready, and without `wait` it is as soon as it is applied."""
     needed = {need for applied in cluster.applied for need in applied.needs}
     for applied in cluster.applied:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.gitops.findings import Report
+from pipelines.gitops.findings import TreeReport
 from pipelines.gitops.flux import KUSTOMIZATION, group_of, title
 from pipelines.gitops.kustomize import Manifest, read_documents
 from pipelines.gitops.tree import Tree
@@ -14,7 +14,7 @@ PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
 
 
-def check(tree: Tree, report: Report) -> None:
+def check(tree: Tree, report: TreeReport) -> None:
     for cluster in tree.clusters:
         for applied, manifest in cluster.objects():
             is_model = (applied.path or "").startswith("apps/") and manifest.get("kind") != "CronJob"
@@ -88,7 +88,7 @@ def _containers(manifest: Manifest) -> list[dict[str, Any]]:
     return [*(pod.get("initContainers") or []), *(pod.get("containers") or [])]
 
 
-def _secret_files(tree: Tree, report: Report) -> None:
+def _secret_files(tree: Tree, report: TreeReport) -> None:
     for folder in ("apps", "clusters", "infrastructure"):
         for path in sorted((tree.root / folder).rglob("*.yaml")):
             text = path.read_text(encoding="utf-8")

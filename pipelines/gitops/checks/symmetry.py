@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from pipelines.gitops.findings import Report
+from pipelines.gitops.findings import TreeReport
 from pipelines.gitops.tree import Tree
 
 ONLY_LOCAL = {"kind.yaml", "git-server.yaml", "platform-vars.yaml"}
 """What a laptop needs to be a cluster at all."""
 
 
-def check(tree: Tree, report: Report) -> None:
+def check(tree: Tree, report: TreeReport) -> None:
     files = {cluster.folder: _files(tree.root / cluster.folder) for cluster in tree.clusters}
     shared = set().union(*files.values()) if files else set()
     for folder, own in files.items():

@@ -1,12 +1,12 @@
 """Every `${VARIABLE}` is known to Flux, and what a platform provides is used."""
 
-from pipelines.gitops.findings import Report
+from pipelines.gitops.findings import TreeReport
 from pipelines.gitops.flux import PROVIDED, title
 from pipelines.gitops.kustomize import read_documents
 from pipelines.gitops.tree import Tree
 
 
-def check(tree: Tree, report: Report) -> None:
+def check(tree: Tree, report: TreeReport) -> None:
     for cluster in tree.clusters:
         for applied in cluster.applied:
             for manifest, missing in applied.unresolved:
@@ -15,7 +15,7 @@ def check(tree: Tree, report: Report) -> None:
     _unused(tree, report)
 
 
-def _unused(tree: Tree, report: Report) -> None:
+def _unused(tree: Tree, report: TreeReport) -> None:
     """A key that nothing reads is a promise that every cloud keeps for nobody."""
     texts = [
         path.read_text(encoding="utf-8")

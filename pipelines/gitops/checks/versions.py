@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.gitops.core import KUBERNETES
-from pipelines.gitops.findings import Report
+from pipelines.gitops.findings import TreeReport
 from pipelines.gitops.kustomize import Manifest
 from pipelines.gitops.tree import Tree
 
 
-def check(tree: Tree, report: Report) -> None:
+def check(tree: Tree, report: TreeReport) -> None:
     locked = _locked(tree.root)
     if not locked:
         report.note("versions not compared: there is no requirements.lock")
@@ -44,7 +44,7 @@ def _mlflow(manifest: Manifest, locked: dict[str, str]) -> Iterator[tuple[str, s
         yield "spec.values.image.tag", told
 
 
-def _python(root: Path, report: Report) -> None:
+def _python(root: Path, report: TreeReport) -> None:
     """The Python that serves is the one that everything was resolved for."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = project.get("tool", {}).get("mypy", {}).get("python_version")
@@ -55,7 +55,7 @@ def _python(root: Path, report: Report) -> None:
             report.find(name, f"stands on Python {version}; pyproject.toml and the lock are for {wanted}")
 
 
-def _kubernetes(root: Path, report: Report) -> None:
+def _kubernetes(root: Path, report: TreeReport) -> None:
     """Objects are held to the schemas of the Kubernetes that runs on laptops."""
     path = root / "clusters" / "local" / "kind.yaml"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""

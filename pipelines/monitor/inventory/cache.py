@@ -12,7 +12,7 @@ from pipelines.monitor.inventory.inventory import Sight, Watching
 SeenAnew = Callable[[Sight], None]
 
 
-class Watch:
+class InventoryCache:
     """Keeps a sight. When looking fails, what was known stays, and the sight says what is wrong."""
 
     def __init__(self, watching: Watching, seen: SeenAnew = lambda _sight: None) -> None:

@@ -10,7 +10,7 @@ from pipelines.embedded.status import ModelStatus, platform_status
 from pipelines.errors import MlopsError
 from pipelines.git.head import Head
 from pipelines.git.repository import Repository
-from pipelines.monitor.inventory.inventory import Health, Model, Sight
+from pipelines.monitor.inventory.inventory import DeployedModelState, Health, Sight
 from pipelines.packaging.bentos import fetch_bento
 from pipelines.release.release import Release
 from pipelines.release.releases import Releases
@@ -64,12 +64,12 @@ class GitWatching:
     def bento(self, release: Release) -> Path:
         return fetch_bento(self._settings.bentos, release.image)
 
-    def _model(self, usecase: UseCase, environment: str, health: Health | None) -> Model:
+    def _model(self, usecase: UseCase, environment: str, health: Health | None) -> DeployedModelState:
         released = self._released.get((usecase.name, environment))
         if released is None:
-            return Model(usecase, environment)
+            return DeployedModelState(usecase, environment)
         known = health or Health("unknown")
-        return Model(usecase, environment, released.release, released.commit, released.since, known)
+        return DeployedModelState(usecase, environment, released.release, released.commit, released.since, known)
 
     def _read_releases(self) -> None:
         head = self._head.read()

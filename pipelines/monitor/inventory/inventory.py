@@ -8,18 +8,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
-from pipelines.monitor.metrics.inventory import ReleasedVersion, Watched
+from pipelines.monitor.metrics.inventory import ReleasedVersion, WatchedModels
 from pipelines.release.release import Release
 from pipelines.usecase import UseCase
 
-State = Literal["serving", "starting", "restarting", "failed", "down", "unknown"]
+ServingState = Literal["serving", "starting", "restarting", "failed", "down", "unknown"]
 
 
 @dataclass(frozen=True)
 class Health:
     """Whether the model answers. `bento`: the version that does; `url`: where people reach it, if they can."""
 
-    state: State
+    state: ServingState
     bento: str | None = None
     since: datetime | None = None
     url: str | None = None
@@ -28,7 +28,7 @@ class Health:
 
 
 @dataclass(frozen=True)
-class Model:
+class DeployedModelState:
     """A use case in an environment. Without a release it is known, and there is nothing to watch yet."""
 
     usecase: UseCase
@@ -43,19 +43,19 @@ class Model:
         return self.usecase.name, self.environment
 
     @property
-    def watched(self) -> Watched:
+    def watched(self) -> WatchedModels:
         """As the metrics tell it."""
         version = (
             ReleasedVersion(self.release.bento, self.release.model, self.commit, self.since) if self.release else None
         )
-        return Watched(self.usecase, self.environment, version)
+        return WatchedModels(self.usecase, self.environment, version)
 
 
 @dataclass(frozen=True)
 class Sight:
     """All that is watched, and what of it cannot be read. `commit`: the one that was looked at, where there is one."""
 
-    models: tuple[Model, ...] = ()
+    models: tuple[DeployedModelState, ...] = ()
     problems: tuple[str, ...] = ()
     commit: str | None = None
     seen_at: datetime | None = None
@@ -64,7 +64,7 @@ class Sight:
         """As it is in the first environment that has it."""
         return next((model.usecase for model in self.models if model.usecase.name == name), None)
 
-    def model(self, usecase: str, environment: str) -> Model | None:
+    def model(self, usecase: str, environment: str) -> DeployedModelState | None:
         return next((model for model in self.models if model.place == (usecase, environment)), None)
 
 

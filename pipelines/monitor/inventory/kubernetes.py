@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import MlopsError
-from pipelines.monitor.inventory.inventory import Health, Model, Sight, State
+from pipelines.monitor.inventory.inventory import DeployedModelState, Health, ServingState, Sight
 from pipelines.packaging.bentos import fetch_bento
 from pipelines.release.release import Release
 from pipelines.settings import Settings
@@ -111,11 +111,11 @@ def _parse(name: str, environment: str, main: str | None, overrides: str | None)
         return load_usecase(Path(scratch), name, environment)
 
 
-def _model(usecase: UseCase, environment: str, server: Any | None) -> Model:
+def _model(usecase: UseCase, environment: str, server: Any | None) -> DeployedModelState:
     release = _release_of(server) if server else None
     if server is None or release is None:
-        return Model(usecase, environment)
-    return Model(
+        return DeployedModelState(usecase, environment)
+    return DeployedModelState(
         usecase,
         environment,
         release=release,
@@ -145,7 +145,7 @@ def _health(server: Any, bento: str) -> Health:
     progress = next((one for one in told.conditions or [] if one.type == "Progressing"), None)
     problem = f"{progress.reason}: {progress.message}" if progress and progress.status == "False" else None
     is_new = updated >= wanted and (told.observed_generation or 0) >= server.metadata.generation
-    state: State = "serving" if ready and is_new else "starting" if problem is None else "failed"
+    state: ServingState = "serving" if ready and is_new else "starting" if problem is None else "failed"
     return Health(
         state,
         bento=bento if is_new else None,

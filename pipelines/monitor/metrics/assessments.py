@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from pipelines.assessment.assess import Assessment, Status
+from pipelines.assessment.assess import Assessment, AssessmentStatus
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -37,20 +37,20 @@ NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
     "model_assessment_timestamp_seconds": ("When the last evaluation was.", (*PLACE, "kind")),
 }
 
-Sample = tuple[str, tuple[str, ...], float]
+MetricSample = tuple[str, tuple[str, ...], float]
 
 
 class AssessmentMetrics:
     """The last evaluation of each use case as gauges of one registry. Threads may share it."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._samples: dict[tuple[str, str], list[Sample]] = {}
+        self._samples: dict[tuple[str, str], list[MetricSample]] = {}
         self._guard = threading.Lock()
         registry.register(self)  # type: ignore[arg-type]  # a collector by its shape
 
     def show(self, assessments: Sequence[Assessment]) -> None:
         """Show the evaluation of a use case instead of its last one: what it no longer says is gone."""
-        by_place: dict[tuple[str, str], list[Sample]] = {}
+        by_place: dict[tuple[str, str], list[MetricSample]] = {}
         for one in assessments:
             by_place.setdefault((one.usecase, one.environment), []).extend(_samples(one))
         with self._guard:
@@ -80,21 +80,21 @@ class AssessmentMetrics:
             yield GaugeMetricFamily(name, text, labels=labels)
 
 
-def _samples(one: Assessment) -> list[Sample]:
+def _samples(one: Assessment) -> list[MetricSample]:
     place = (one.usecase, one.environment)
-    told: list[Sample] = [
+    told: list[MetricSample] = [
         ("model_assessment_timestamp_seconds", (*place, one.kind), one.time.timestamp()),
         *(
             ("model_assessment_status", (*place, one.kind, status), float(status == one.status))
-            for status in get_args(Status)
+            for status in get_args(AssessmentStatus)
         ),
     ]
     tell = {"inputs": _drift, "predictions": _drift, "quality": _quality, "labels": _labels}[one.kind]
     return told + tell(one, place)
 
 
-def _drift(one: Assessment, place: tuple[str, str]) -> list[Sample]:
-    told: list[Sample] = [
+def _drift(one: Assessment, place: tuple[str, str]) -> list[MetricSample]:
+    told: list[MetricSample] = [
         ("model_drift_score", (*place, column["column"], one.kind), float(column["score"]))
         for column in _list(one.detail.get("columns"))
         if column["score"] is not None
@@ -105,9 +105,9 @@ def _drift(one: Assessment, place: tuple[str, str]) -> list[Sample]:
     return told
 
 
-def _quality(one: Assessment, place: tuple[str, str]) -> list[Sample]:
+def _quality(one: Assessment, place: tuple[str, str]) -> list[MetricSample]:
     metric, bound = str(one.detail["metric"]), str(one.detail["bound"])
-    told: list[Sample] = []
+    told: list[MetricSample] = []
     if one.threshold is not None:
         told.append(("model_quality_threshold", (*place, metric, bound), one.threshold))
     if one.value is not None:
@@ -117,8 +117,8 @@ def _quality(one: Assessment, place: tuple[str, str]) -> list[Sample]:
     return told
 
 
-def _labels(one: Assessment, place: tuple[str, str]) -> list[Sample]:
-    told: list[Sample] = []
+def _labels(one: Assessment, place: tuple[str, str]) -> list[MetricSample]:
+    told: list[MetricSample] = []
     if one.value is not None:
         told.append(("model_label_coverage_ratio", place, one.value))
     for quantile, key in (("0.5", "lag_median_seconds"), ("0.95", "lag_p95_seconds")):

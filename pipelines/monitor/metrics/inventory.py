@@ -46,7 +46,7 @@ RUN_NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
 ENDS = ("released", "unchanged", "rejected", "failed")
 LOOKED_AT = 500
 
-Sample = tuple[str, tuple[str, ...], float]
+MetricSample = tuple[str, tuple[str, ...], float]
 StepSeconds = Callable[[str], Mapping[str, float]]
 
 
@@ -61,7 +61,7 @@ class ReleasedVersion:
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedModels:
     """A use case in an environment. Without a release it is known, and there is nothing to watch yet."""
 
     usecase: UseCase
@@ -73,11 +73,11 @@ class WatchedMetrics:
     """What is watched, as gauges of one registry. Threads may share it."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._samples: list[Sample] = []
+        self._samples: list[MetricSample] = []
         self._guard = threading.Lock()
         registry.register(self)  # type: ignore[arg-type]  # a collector by its shape
 
-    def show(self, watched: Iterable[Watched]) -> None:
+    def show(self, watched: Iterable[WatchedModels]) -> None:
         """Show these, and nothing of what was shown before."""
         samples = [sample for one in watched for sample in _of_watched(one)]
         with self._guard:
@@ -114,7 +114,7 @@ class RunMetrics:
         yield from _families(RUN_NAMES, [])
 
 
-def _families(names: dict[str, tuple[str, tuple[str, ...]]], samples: list[Sample]) -> Iterator[Metric]:
+def _families(names: dict[str, tuple[str, tuple[str, ...]]], samples: list[MetricSample]) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
     families = {name: GaugeMetricFamily(name, text, labels=labels) for name, (text, labels) in names.items()}
@@ -123,10 +123,10 @@ def _families(names: dict[str, tuple[str, tuple[str, ...]]], samples: list[Sampl
     yield from families.values()
 
 
-def _of_watched(one: Watched) -> list[Sample]:
+def _of_watched(one: WatchedModels) -> list[MetricSample]:
     usecase, release = one.usecase, one.release
     place = (usecase.name, one.environment)
-    told: list[Sample] = [
+    told: list[MetricSample] = [
         ("model_usecase_info", (*place, usecase.owner.team, usecase.owner.contact), 1.0),
         ("model_availability_objective_ratio", place, usecase.serving.availability),
         ("model_latency_limit_seconds", place, usecase.serving.p99_ms / 1000),
@@ -152,7 +152,7 @@ def _last_runs(records: list[TriggerRecord]) -> list[TriggerRecord]:
     return list(last.values())
 
 
-def _of_run(record: TriggerRecord, steps: StepSeconds) -> list[Sample]:
+def _of_run(record: TriggerRecord, steps: StepSeconds) -> list[MetricSample]:
     place = (record.usecase, record.environment)
     outcome = record.state if record.state in ENDS else "failing"
     ended = record.ended_at.timestamp() if record.ended_at else 0.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipelines.assessment.assess import Assessment
 from pipelines.assessment.reports import ALERT
 from pipelines.evaluation.card import HTML_FILE
-from pipelines.monitor.page.view_models import Report
+from pipelines.monitor.page.view_models import ReportLink
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 REPORT = re.compile(r"(?P<time>[0-9]{8}-[0-9]{6})-(?P<kind>alert|ok)\.html")
@@ -42,12 +42,12 @@ def card_url(state: Path | None, run_id: str | None) -> str | None:
     return f"/cards/{run_id}" if run_id and find_card(state, run_id) else None
 
 
-def list_reports(reports: Path, environment: str, usecase: str) -> list[Report]:
+def list_reports(reports: Path, environment: str, usecase: str) -> list[ReportLink]:
     """Those that are kept, the newest first."""
     folder = reports / environment / usecase
     matches = [REPORT.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
     found = [
-        Report(
+        ReportLink(
             time=datetime.strptime(match["time"], "%Y%m%d-%H%M%S").replace(tzinfo=UTC),
             alert=match["kind"] == ALERT,
             url=f"/reports/{environment}/{usecase}/{match.string}",

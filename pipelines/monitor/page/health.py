@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.assessment.assess import Assessment
-from pipelines.monitor.inventory.inventory import Model
+from pipelines.monitor.inventory.inventory import DeployedModelState
 from pipelines.monitor.page.files import report_url
 from pipelines.monitor.page.view_models import Bound, Entry, Judged, Mark, Server
 from pipelines.usecase.durations import format_duration
@@ -69,7 +69,7 @@ def columns_of(assessment: Assessment) -> list[dict[str, Any]]:
 
 
 def mark_of(
-    model: Model, server: Server, judged: list[Judged], last_run: Entry | None, now: datetime
+    model: DeployedModelState, server: Server, judged: list[Judged], last_run: Entry | None, now: datetime
 ) -> tuple[Mark, list[str]]:
     """How it stands, and why, the worst first."""
     if model.release is None:
@@ -91,7 +91,7 @@ def _problems(server: Server, judged: list[Judged], last_run: Entry | None) -> I
 
 
 def _cautions(
-    model: Model, server: Server, judged: list[Judged], last_run: Entry | None, now: datetime
+    model: DeployedModelState, server: Server, judged: list[Judged], last_run: Entry | None, now: datetime
 ) -> Iterator[str]:
     if server.state in SERVERS and server.state not in BROKEN:
         yield SERVERS[server.state]

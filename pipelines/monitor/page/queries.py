@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
 
-from pipelines.assessment.assess import Assessment, Kind
+from pipelines.assessment.assess import Assessment, AssessmentKind
 from pipelines.monitor.inventory.inventory import Sight
 from pipelines.monitor.page.sources import Sources
 from pipelines.predictions.store.errors import StoreError
@@ -20,7 +20,7 @@ from pipelines.retraining.triggers import TriggerRecord
 Place = tuple[str, str]
 ASKED_RUNS = 300
 ASSESSMENTS = TypeAdapter(list[Assessment])
-TREND_KINDS: tuple[Kind, ...] = ("quality", "inputs", "predictions")
+TREND_KINDS: tuple[AssessmentKind, ...] = ("quality", "inputs", "predictions")
 TREND_SPAN = timedelta(days=7)
 TREND_STEPS = 20
 TREND_KEPT = timedelta(minutes=1)
@@ -42,7 +42,7 @@ class Facts:
 
     now: datetime
     sight: Sight
-    newest: dict[Place, dict[Kind, Assessment]] = field(default_factory=dict)
+    newest: dict[Place, dict[AssessmentKind, Assessment]] = field(default_factory=dict)
     last_predicted: dict[Place, datetime] = field(default_factory=dict)
     asked: dict[Place, list[TriggerRecord]] = field(default_factory=dict)
     trends: Trends = Trends()
@@ -117,8 +117,8 @@ def steps_between(start: datetime, end: datetime, most: int) -> list[datetime]:
     return [start - MOMENT, *(start + (end - start) * number / count for number in range(1, count)), end]
 
 
-def _by_place(rows: Sequence[dict[str, object]]) -> dict[Place, dict[Kind, Assessment]]:
-    found: dict[Place, dict[Kind, Assessment]] = defaultdict(dict)
+def _by_place(rows: Sequence[dict[str, object]]) -> dict[Place, dict[AssessmentKind, Assessment]]:
+    found: dict[Place, dict[AssessmentKind, Assessment]] = defaultdict(dict)
     for one in ASSESSMENTS.validate_python(rows):
         found[one.usecase, one.environment][one.kind] = one
     return dict(found)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from pipelines.assessment.assess import DRIFT_KINDS, Assessment, Kind
-from pipelines.monitor.inventory.inventory import Model
+from pipelines.assessment.assess import DRIFT_KINDS, Assessment, AssessmentKind
+from pipelines.monitor.inventory.inventory import DeployedModelState
 from pipelines.monitor.page.files import list_reports
 from pipelines.monitor.page.health import columns_of, mark_of, tell
 from pipelines.monitor.page.history import last_run, last_words, tell_history, waiting
@@ -90,7 +90,7 @@ def look_at_model(sources: Sources, usecase: str, environment: str, days: int = 
 # --- one line ------------------------------------------------------------------------------------------------
 
 
-def _line(model: Model, facts: Facts, sources: Sources, history: Sequence[Entry]) -> Line:
+def _line(model: DeployedModelState, facts: Facts, sources: Sources, history: Sequence[Entry]) -> Line:
     bento = model.release.bento if model.release else None
     newest = facts.newest.get(model.place, {}) if model.release else {}
     judged = {kind: tell(one, bento, sources.reports) for kind, one in newest.items()}
@@ -114,7 +114,7 @@ def _line(model: Model, facts: Facts, sources: Sources, history: Sequence[Entry]
     )
 
 
-def _server(model: Model, facts: Facts) -> Server:
+def _server(model: DeployedModelState, facts: Facts) -> Server:
     health = model.health
     return Server(
         state=health.state,
@@ -127,7 +127,7 @@ def _server(model: Model, facts: Facts) -> Server:
     )
 
 
-def _released(model: Model, links: Links, history: Sequence[Entry]) -> Released | None:
+def _released(model: DeployedModelState, links: Links, history: Sequence[Entry]) -> Released | None:
     release = model.release
     if release is None:
         return None
@@ -149,23 +149,23 @@ def _released(model: Model, links: Links, history: Sequence[Entry]) -> Released 
     )
 
 
-def _history(model: Model, facts: Facts, sources: Sources) -> list[Entry]:
+def _history(model: DeployedModelState, facts: Facts, sources: Sources) -> list[Entry]:
     return tell_history(facts.asked.get(model.place, []), _runs(model, sources), sources.links)
 
 
-def _last_words(model: Model, facts: Facts, sources: Sources) -> list[Entry]:
+def _last_words(model: DeployedModelState, facts: Facts, sources: Sources) -> list[Entry]:
     records, runs = last_words(facts.asked.get(model.place, []), _runs(model, sources))
     return tell_history(records, runs, sources.links)
 
 
-def _runs(model: Model, sources: Sources) -> list[Run]:
+def _runs(model: DeployedModelState, sources: Sources) -> list[Run]:
     return [run for run in sources.runs(model.usecase.name) if run.request.environment == model.environment]
 
 
 # --- one model -----------------------------------------------------------------------------------------------
 
 
-def _points(sources: Sources, place: Place, newest: dict[Kind, Assessment], days: int) -> list[Point]:
+def _points(sources: Sources, place: Place, newest: dict[AssessmentKind, Assessment], days: int) -> list[Point]:
     end = max((one.time for one in newest.values()), default=None)
     if end is None:
         return []
@@ -194,7 +194,7 @@ def _columns(assessment: Assessment) -> list[Column]:
     return [Column.model_validate({"kind": assessment.kind, **column}) for column in columns_of(assessment)]
 
 
-def _left_out(newest: dict[Kind, Assessment]) -> dict[str, str]:
+def _left_out(newest: dict[AssessmentKind, Assessment]) -> dict[str, str]:
     found: Any = newest["inputs"].detail.get("left_out") if "inputs" in newest else None
     return dict(found or {})
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pipelines.assessment.assess import Kind, Status
+from pipelines.assessment.assess import AssessmentKind, AssessmentStatus
 from pipelines.documents import Value
-from pipelines.monitor.inventory.inventory import State
+from pipelines.monitor.inventory.inventory import ServingState
 
 Mark = Literal["problem", "attention", "fine", "unreleased"]
 Bound = Literal["at_least", "at_most"]
@@ -19,8 +19,8 @@ class Judged(Value):
     `subject`: the metric, or the column that is farthest from its training data.
     """
 
-    kind: Kind
-    status: Status
+    kind: AssessmentKind
+    status: AssessmentStatus
     summary: str
     time: datetime
     window_start: datetime
@@ -42,7 +42,7 @@ class Judged(Value):
 class Trend(Value):
     """Values over equal parts of the time that the whole page shows; None where there was none."""
 
-    kind: Kind
+    kind: AssessmentKind
     values: tuple[float | None, ...]
 
 
@@ -67,7 +67,7 @@ class Released(Value):
 class Server(Value):
     """Whether the model answers. `last_prediction`: the newest that was recorded."""
 
-    state: State
+    state: ServingState
     bento: str | None = None
     since: datetime | None = None
     url: str | None = None
@@ -130,7 +130,7 @@ class Line(Value):
         both = [one for one in (self.inputs, self.predictions) if one]
         return max(both, key=lambda one: (one.status == "alert", one.value or 0.0, one.kind == "inputs"), default=None)
 
-    def trend(self, kind: Kind) -> tuple[float | None, ...]:
+    def trend(self, kind: AssessmentKind) -> tuple[float | None, ...]:
         return next((trend.values for trend in self.trends if trend.kind == kind), ())
 
 
@@ -153,9 +153,9 @@ class Overview(Value):
 class Point(Value):
     """One assessment on a chart."""
 
-    kind: Kind
+    kind: AssessmentKind
     time: datetime
-    status: Status
+    status: AssessmentStatus
     bento: str
     value: float | None = None
     threshold: float | None = None
@@ -165,7 +165,7 @@ class Point(Value):
 class Column(Value):
     """One column's distance from its training data."""
 
-    kind: Kind
+    kind: AssessmentKind
     column: str
     score: float | None
     drifted: bool
@@ -182,7 +182,7 @@ class Slice(Value):
     score: float | None
 
 
-class Report(Value):
+class ReportLink(Value):
     """Evidently's own report of one evaluation."""
 
     time: datetime
@@ -219,7 +219,7 @@ class ModelPage(Value):
     left_out: dict[str, str]
     slices: list[Slice]
     history: list[Entry]
-    reports: list[Report]
+    reports: list[ReportLink]
 
-    def points_of(self, kind: Kind) -> list[Point]:
+    def points_of(self, kind: AssessmentKind) -> list[Point]:
         return [point for point in self.points if point.kind == kind]

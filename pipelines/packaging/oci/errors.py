@@ -27,7 +27,7 @@ class LoginWanted(RegistryError):
     """The registry wants a login and there is none for it."""
 
 
-class LoginRefused(RegistryError):
+class RegistryLoginRefused(RegistryError):
     """The registry does not accept the login it was given."""
 
 
@@ -47,7 +47,7 @@ class RegistryFull(RegistryError):
     """No room or no quota left."""
 
 
-class RepositoryMissing(RegistryError):
+class ImageRepositoryMissing(RegistryError):
     """A registry that makes no repository by itself has none of this name."""
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from pipelines.packaging.oci.credentials import Credentials
-from pipelines.packaging.oci.errors import LoginRefused, LoginWanted, RegistryAway, UnexpectedAnswer
+from pipelines.packaging.oci.errors import LoginWanted, RegistryAway, RegistryLoginRefused, UnexpectedAnswer
 
 CLIENT_ID = "mlops-blueprint"
 PARAMETER = re.compile(r'(\w+)="([^"]*)"')
@@ -40,7 +40,7 @@ class Login:
                 return
         raise self.refused(credentials)
 
-    def refused(self, credentials: Credentials | None = None) -> LoginWanted | LoginRefused:
+    def refused(self, credentials: Credentials | None = None) -> LoginWanted | RegistryLoginRefused:
         """The error for a registry that still says 401."""
         known = credentials or self._lookup(self.host)
         if known is None:
@@ -48,7 +48,7 @@ class Login:
                 f"{self.host} wants a login",
                 hint=f"run `docker login {self.host}`, or set MLOPS_REGISTRY_USERNAME and MLOPS_REGISTRY_PASSWORD",
             )
-        return LoginRefused(
+        return RegistryLoginRefused(
             f"{self.host} does not accept the login of {known.username or 'the refresh token'}",
             hint=f"log in again with `docker login {self.host}`, or correct MLOPS_REGISTRY_PASSWORD",
         )

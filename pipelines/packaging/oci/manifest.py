@@ -57,7 +57,7 @@ class Descriptor(_Wire):
         return self.model_copy(update={"media_type": AS_OCI.get(self.media_type, self.media_type)})
 
 
-class Manifest(_Wire):
+class ImageManifest(_Wire):
     """An image for one platform."""
 
     schema_version: int = Field(default=2, alias="schemaVersion")
@@ -81,17 +81,17 @@ class Index(_Wire):
         return [each for each in self.manifests if (each.platform or {}).get("os") not in {None, "unknown"}]
 
 
-def parse(content: bytes, media_type: str, name: str) -> Manifest | Index:
+def parse(content: bytes, media_type: str, name: str) -> ImageManifest | Index:
     """A manifest as a registry gave it. Raises NotAnImage for anything a container cannot be made of."""
     try:
         index = media_type in INDEX_TYPES or "manifests" in json.loads(content)
-        found = Index.model_validate_json(content) if index else Manifest.model_validate_json(content)
+        found = Index.model_validate_json(content) if index else ImageManifest.model_validate_json(content)
     except (ValidationError, ValueError, TypeError) as error:
         problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise NotAnImage(f"{name} is no image manifest of version 2: {problem}") from None
     if isinstance(found, Index) and not found.images:
         raise NotAnImage(f"{name} lists no image for any platform")
-    if isinstance(found, Manifest) and AS_OCI.get(found.config.media_type, found.config.media_type) != CONFIG:
+    if isinstance(found, ImageManifest) and AS_OCI.get(found.config.media_type, found.config.media_type) != CONFIG:
         raise NotAnImage(f"{name} is no container image but {found.config.media_type}")
     return found
 

@@ -22,13 +22,13 @@ from pipelines.packaging.oci.manifest import (
     OCI_INDEX,
     OCI_MANIFEST,
     Descriptor,
+    ImageManifest,
     Index,
-    Manifest,
     parse,
     with_layer,
 )
-from pipelines.packaging.oci.reference import Reference
-from pipelines.packaging.oci.registry import Progress, Registry, Repository
+from pipelines.packaging.oci.reference import ImageReference
+from pipelines.packaging.oci.registry import ImageRepository, Progress, Registry
 
 BENTO_PLACE = PurePosixPath("home/bentoml/bento")
 TITLE, VERSION, CREATED, REVISION, SOURCE, BASE_NAME, BASE_DIGEST = (
@@ -50,7 +50,7 @@ class BentoFolder:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedImage:
     """The image by digest, and what it took: bytes sent, base layers taken over within the registry or copied."""
 
     image: str
@@ -74,10 +74,10 @@ def publish(
     base: str,
     access: RegistryAccess | None = None,
     progress: Progress | None = None,
-) -> Published:
+) -> PublishedImage:
     """Append the Bento to the base, push it to the repository and read it back; the same Bento is the same image."""
     access = access or RegistryAccess.load()
-    target, source = Reference.repository_of(repository), Reference.parse(base)
+    target, source = ImageReference.repository_of(repository), ImageReference.parse(base)
     scopes = {f"repository:{target.repository}:pull,push"}
     if source.host == target.host:
         scopes.add(f"repository:{source.repository}:pull")
@@ -94,18 +94,18 @@ class _Publication:
     def __init__(
         self,
         bento: BentoFolder,
-        target: Reference,
-        source: Reference,
+        target: ImageReference,
+        source: ImageReference,
         registry: Registry,
         source_registry: Registry,
         progress: Progress | None,
     ) -> None:
         self.bento, self.target, self.source, self.progress = bento, target, source, progress
-        self.own = Repository(registry, target.repository, target.name)
-        self.base = Repository(source_registry, source.repository, source.name)
+        self.own = ImageRepository(registry, target.repository, target.name)
+        self.base = ImageRepository(source_registry, source.repository, source.name)
         self.uploaded = self.mounted = self.copied = 0
 
-    def run(self, scratch: Path) -> Published:
+    def run(self, scratch: Path) -> PublishedImage:
         base, digest = self._read_base()
         layer = build_layer(self.bento.folder, self.bento.files, BENTO_PLACE, scratch / "layer.tar.gz")
         said = self._annotations(digest)
@@ -116,7 +116,7 @@ class _Publication:
         image = _digest(whole)
         tag = f"{self.bento.version}-{image.removeprefix('sha256:')[:12]}"
         if self.own.digest_of(tag) == image:
-            return Published(str(self.target.at(image)), whole, tag, was_there=True)
+            return PublishedImage(str(self.target.at(image)), whole, tag, was_there=True)
         self._send_layer(layer)
         for (manifest, config), parent in zip(built, parents, strict=True):
             self._take_over(parent)
@@ -126,18 +126,18 @@ class _Publication:
                 self.own.put_manifest(_digest(each), each, OCI_MANIFEST)
         self.own.put_manifest(tag, whole, OCI_INDEX if isinstance(base, Index) else OCI_MANIFEST)
         self._read_back(image)
-        return Published(str(self.target.at(image)), whole, tag, self.uploaded, self.mounted, self.copied)
+        return PublishedImage(str(self.target.at(image)), whole, tag, self.uploaded, self.mounted, self.copied)
 
     # --- the base
 
-    def _read_base(self) -> tuple[Manifest | Index, str]:
+    def _read_base(self) -> tuple[ImageManifest | Index, str]:
         content, media_type, digest = self._base_manifest(self.source.manifest)
         return parse(content, media_type, str(self.source)), digest
 
-    def _child(self, each: Descriptor) -> Manifest:
+    def _child(self, each: Descriptor) -> ImageManifest:
         content, media_type, _ = self._base_manifest(each.digest)
         found = parse(content, media_type, str(self.source.at(each.digest)))
-        if not isinstance(found, Manifest):
+        if not isinstance(found, ImageManifest):
             raise BaseMissing(f"{self.source.at(each.digest)} is an index within an index, which no runtime takes")
         return found
 
@@ -151,7 +151,7 @@ class _Publication:
                 hint="set MLOPS_BASE_IMAGE to a serving base that was pushed; docs/images.md says how one is made",
             ) from None
 
-    def _base_config(self, manifest: Manifest) -> bytes:
+    def _base_config(self, manifest: ImageManifest) -> bytes:
         try:
             with self.base.read(manifest.config) as chunks:
                 return b"".join(chunks)
@@ -170,12 +170,12 @@ class _Publication:
             BASE_DIGEST: base_digest,
         }
 
-    def _grow(self, base: Manifest, layer: Layer, said: Mapping[str, str]) -> tuple[Manifest, bytes]:
+    def _grow(self, base: ImageManifest, layer: Layer, said: Mapping[str, str]) -> tuple[ImageManifest, bytes]:
         comment = f"Bento {self.bento.name}:{self.bento.version}"
         config = with_layer(self._base_config(base), layer.diff_id, said, self.bento.created, comment)
         described = Descriptor(media_type=CONFIG, digest=_digest(config), size=len(config))
         layers = [*(each.as_oci() for each in base.layers), layer.blob]
-        return Manifest(config=described, layers=layers, annotations={**base.annotations, **said}), config
+        return ImageManifest(config=described, layers=layers, annotations={**base.annotations, **said}), config
 
     def _index(self, base: Index, manifests: list[bytes], said: Mapping[str, str]) -> bytes:
         entries = [
@@ -195,7 +195,7 @@ class _Publication:
         self.own.upload(blob, lambda: iter((content,)))
         self.uploaded += blob.size
 
-    def _take_over(self, base: Manifest) -> None:
+    def _take_over(self, base: ImageManifest) -> None:
         """The base's layers: mounted within a registry, else copied through here; those of other servers stay there."""
         same_registry = self.base.registry is self.own.registry
         for each in base.layers:

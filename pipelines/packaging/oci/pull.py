@@ -5,24 +5,24 @@ from pathlib import Path
 from pipelines.packaging.oci.credentials import RegistryAccess
 from pipelines.packaging.oci.errors import NotAnImage
 from pipelines.packaging.oci.layer import unpack_layer
-from pipelines.packaging.oci.manifest import Index, Manifest, parse
+from pipelines.packaging.oci.manifest import ImageManifest, Index, parse
 from pipelines.packaging.oci.publish import BENTO_PLACE
-from pipelines.packaging.oci.reference import Reference
-from pipelines.packaging.oci.registry import Registry, Repository
+from pipelines.packaging.oci.reference import ImageReference
+from pipelines.packaging.oci.registry import ImageRepository, Registry
 
 
 def read_manifest(image: str, access: RegistryAccess | None = None) -> bytes:
     """The manifest of an image by digest, whose bytes have that digest."""
-    reference = Reference.parse(image)
+    reference = ImageReference.parse(image)
     with _registry(reference, access) as registry:
-        return Repository(registry, reference.repository, reference.name).manifest(reference.manifest)[0]
+        return ImageRepository(registry, reference.repository, reference.name).manifest(reference.manifest)[0]
 
 
 def pull_bento(image: str, target: Path, access: RegistryAccess | None = None) -> None:
     """Unpack the Bento's layer of an image into a folder."""
-    reference = Reference.parse(image)
+    reference = ImageReference.parse(image)
     with _registry(reference, access) as registry:
-        repository = Repository(registry, reference.repository, reference.name)
+        repository = ImageRepository(registry, reference.repository, reference.name)
         manifest = _manifest(repository, reference.manifest, image)
         archive = target / ".layer.tar.gz"
 
@@ -44,10 +44,10 @@ def annotations(manifest: bytes, image: str) -> dict[str, str]:
     return parse(manifest, "", image).annotations
 
 
-def _manifest(repository: Repository, reference: str, image: str) -> Manifest:
+def _manifest(repository: ImageRepository, reference: str, image: str) -> ImageManifest:
     content, media_type, _ = repository.manifest(reference)
     found = parse(content, media_type, image)
-    if isinstance(found, Manifest):
+    if isinstance(found, ImageManifest):
         return found
     # The Bento is the same for every platform.
     child = found.images[0].digest
@@ -58,6 +58,6 @@ def _manifest(repository: Repository, reference: str, image: str) -> Manifest:
     return inner
 
 
-def _registry(reference: Reference, access: RegistryAccess | None) -> Registry:
+def _registry(reference: ImageReference, access: RegistryAccess | None) -> Registry:
     scopes = [f"repository:{reference.repository}:pull"]
     return Registry(reference.host, access or RegistryAccess.load(), scopes)

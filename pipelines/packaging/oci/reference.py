@@ -16,7 +16,7 @@ DOCKER_HUB_HOST = "registry-1.docker.io"
 
 
 @dataclass(frozen=True)
-class Reference:
+class ImageReference:
     """`registry.example.com/team/model:7` or `…@sha256:…`; the registry is always named."""
 
     registry: str
@@ -25,7 +25,7 @@ class Reference:
     digest: str | None = None
 
     @classmethod
-    def parse(cls, text: str) -> "Reference":
+    def parse(cls, text: str) -> "ImageReference":
         """Raises ReferenceInvalid with what would be right."""
         name, _, digest = text.partition("@")
         registry, _, rest = name.partition("/")
@@ -42,7 +42,7 @@ class Reference:
         return cls(registry, repository, tag or None, digest or None)
 
     @classmethod
-    def repository_of(cls, text: str) -> "Reference":
+    def repository_of(cls, text: str) -> "ImageReference":
         """A name without tag and digest, such as a setting's prefix."""
         found = cls.parse(text.rstrip("/"))
         if found.tag or found.digest:
@@ -63,7 +63,7 @@ class Reference:
     def name(self) -> str:
         return f"{self.registry}/{self.repository}"
 
-    def at(self, digest: str) -> "Reference":
+    def at(self, digest: str) -> "ImageReference":
         """The same repository's image of this digest."""
         return replace(self, tag=None, digest=digest)
 
@@ -77,7 +77,10 @@ def require_image_names(images: str, base_image: str) -> None:
     Raises:
         ReferenceInvalid: names the variable and what would be right.
     """
-    parsers = {"MLOPS_IMAGES": (images, Reference.repository_of), "MLOPS_BASE_IMAGE": (base_image, Reference.parse)}
+    parsers = {
+        "MLOPS_IMAGES": (images, ImageReference.repository_of),
+        "MLOPS_BASE_IMAGE": (base_image, ImageReference.parse),
+    }
     for name, (text, parse) in parsers.items():
         try:
             if text:

@@ -135,7 +135,7 @@ class Registry:
         return {**(headers or {}), **login}
 
 
-class Repository:
+class ImageRepository:
     """The blobs and manifests of one repository."""
 
     def __init__(self, registry: Registry, name: str, label: str) -> None:

@@ -8,12 +8,12 @@ import httpx
 from pipelines.errors import one_line
 from pipelines.packaging.oci.errors import (
     CertificateRefused,
+    ImageRepositoryMissing,
     NotAllowed,
     RegistryAway,
     RegistryError,
     RegistryFull,
     RegistryReadOnly,
-    RepositoryMissing,
     TransferInterrupted,
     UnexpectedAnswer,
     WrongScheme,
@@ -40,7 +40,7 @@ def _meaning(status: int, text: str) -> tuple[type[RegistryError], str | None]:
     elif status == httpx.codes.FORBIDDEN:
         found = NotAllowed, "this login needs the right to push to the repository, and to pull the base"
     elif status == httpx.codes.NOT_FOUND:
-        found = RepositoryMissing, "create the repository first; some registries do not make one by themselves"
+        found = ImageRepositoryMissing, "create the repository first; some registries do not make one by themselves"
     elif status == httpx.codes.BAD_REQUEST and PLAIN_TO_TLS in text:
         found = WrongScheme, "it speaks TLS; take it out of MLOPS_PLAIN_REGISTRIES, or do not name it as loopback"
     elif status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:

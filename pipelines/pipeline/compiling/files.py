@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from pipelines.errors import MlopsError, did_you_mean
-from pipelines.packaging.oci.reference import Reference
+from pipelines.packaging.oci.reference import ImageReference
 from pipelines.pipeline.compiling.compiled import compile_pipeline
 from pipelines.pipeline.compiling.objects import pipeline, pipeline_version, schedule
 from pipelines.pipeline.compiling.yaml_text import NOT_LINTED, to_yaml
@@ -48,7 +48,7 @@ def read_images(root: Path, environment: str) -> dict[str, str]:
         raise ImagesInvalid(f"{shown}: data.{DEFAULT_IMAGE} is missing", hint="it is the pipelines' usual image")
     for name, image in images.items():
         try:
-            Reference.parse(image)
+            ImageReference.parse(image)
         except MlopsError as error:
             raise ImagesInvalid(f"{shown}: data.{name}: {error.message}", hint=error.hint) from None
     return images

@@ -23,7 +23,7 @@ from pipelines.predictions.store.errors import (
     StoreUnusable,
     told_as_store_errors,
 )
-from pipelines.predictions.store.revisions import ALEMBIC, Found, Revision, Revisions
+from pipelines.predictions.store.revisions import ALEMBIC, FoundRevision, Revision, Revisions
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -39,10 +39,10 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class State:
+class DatabaseState:
     """Where a database is, and where this program needs it. `missing`: the revisions to run, none if it is too new."""
 
-    found: Found
+    found: FoundRevision
     head: str
     missing: list[Revision]
     is_too_new: bool = False
@@ -105,16 +105,16 @@ class Database:
 
     # --- its tables ---------------------------------------------------------------------------------------
 
-    def state(self) -> State:
+    def state(self) -> DatabaseState:
         """Which revision it has and what is missing; changes nothing. Raises StoreError."""
         if not self.was_made:
-            return State(Found(None, is_recorded=False), self.revisions.head, self.revisions.all())
+            return DatabaseState(FoundRevision(None, is_recorded=False), self.revisions.head, self.revisions.all())
         with told_as_store_errors(self.where), self._engine.connect() as connection:
             found = self.revisions.find(connection, self.where)
         try:
-            return State(found, self.revisions.head, self.revisions.missing(found, self.where))
+            return DatabaseState(found, self.revisions.head, self.revisions.missing(found, self.where))
         except StoreTooNew:
-            return State(found, self.revisions.head, [], is_too_new=True)
+            return DatabaseState(found, self.revisions.head, [], is_too_new=True)
 
     def upgrade(self) -> list[Revision]:
         """Run the revisions that are missing, all or none; several monitors may do so at the same time.

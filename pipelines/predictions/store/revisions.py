@@ -37,7 +37,7 @@ class Revision:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRevision:
     """What a database says about itself. `revision` is None in an empty one; `is_recorded` is False in one of 0.1.0."""
 
     revision: str | None
@@ -61,15 +61,15 @@ class Revisions:
         """The oldest first."""
         return [Revision(name, _sentence(path)) for name, path in zip(self.ids, self._paths, strict=True)]
 
-    def recorded(self, connection: Connection) -> Found | None:
+    def recorded(self, connection: Connection) -> FoundRevision | None:
         """The revision in the database's own table; None where there is no such table."""
         from sqlalchemy import inspect, text
 
         if not inspect(connection).has_table(TABLE):
             return None
-        return Found(connection.execute(text(f"SELECT version_num FROM {TABLE}")).scalar(), is_recorded=True)  # noqa: S608
+        return FoundRevision(connection.execute(text(f"SELECT version_num FROM {TABLE}")).scalar(), is_recorded=True)  # noqa: S608
 
-    def find(self, connection: Connection, where: str) -> Found:
+    def find(self, connection: Connection, where: str) -> FoundRevision:
         """The database's revision, known to this program or not.
 
         Raises:
@@ -80,16 +80,16 @@ class Revisions:
         if recorded := self.recorded(connection):
             return recorded
         if not inspect(connection).has_table(OLD_TABLE):
-            return Found(None, is_recorded=False)
+            return FoundRevision(None, is_recorded=False)
         version = connection.execute(text(f"SELECT version FROM {OLD_TABLE}")).scalar()  # noqa: S608 - a constant
         if version not in (None, OLD_VERSION):
             raise StoreUnusable(
                 f"the prediction store {where} has version {version} of its tables, which no release has made",
                 hint="name another database in MLOPS_STORE, or restore a back-up",
             )
-        return Found(OLD_REVISION, is_recorded=False)
+        return FoundRevision(OLD_REVISION, is_recorded=False)
 
-    def missing(self, found: Found, where: str) -> list[Revision]:
+    def missing(self, found: FoundRevision, where: str) -> list[Revision]:
         """What has to run before this program can work with the database.
 
         Raises:
@@ -120,7 +120,7 @@ class Revisions:
 
         command.downgrade(self._online(connection), revision)
 
-    def upgrade_sql(self, found: Found, dialect: str, lock: str) -> str:
+    def upgrade_sql(self, found: FoundRevision, dialect: str, lock: str) -> str:
         """The statements of an upgrade, in one transaction. `lock`: a statement that makes other monitors wait."""
         from alembic import command
 
