@@ -105,6 +105,7 @@ def test_what_a_supervisor_left_is_ended_even_when_it_does_not_want_to_go(tmp_pa
     assert book.has(process.pid)
     assert book.end_all(patience=0.3) == ["tiny.staging.1.abcdef"]
     assert process.wait(timeout=5) == -9
+    process.stdout.close()
     assert list(tmp_path.iterdir()) == []
 
 
