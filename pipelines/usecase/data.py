@@ -22,17 +22,17 @@ from pipelines.usecase.strict import (
 class NumberFeature(Strict):
     """A number. It reaches the model as float32."""
 
-    type: Literal["number"] = Field(description="A whole or broken number.")
-    min: float | None = Field(default=None, description="Smallest value that is let in.", examples=[0])
-    max: float | None = Field(default=None, description="Largest value that is let in.", examples=[5000])
+    type: Literal["number"] = Field(description="An integer or decimal number.")
+    min: float | None = Field(default=None, description="Smallest allowed value.", examples=[0])
+    max: float | None = Field(default=None, description="Largest allowed value.", examples=[5000])
     max_missing: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="Largest share of missing values; above 0, null is allowed in a request.",
+        description="Maximum share of missing values; above 0, null is allowed in a request.",
         examples=[0.05],
     )
-    unit: str | None = Field(default=None, description="For people: what it is counted in.", examples=["miles"])
+    unit: str | None = Field(default=None, description="The unit, for human readers.", examples=["miles"])
 
     @model_validator(mode="after")
     def _min_is_below_max(self) -> "NumberFeature":
@@ -41,20 +41,20 @@ class NumberFeature(Strict):
 
 
 class CategoryFeature(Strict):
-    """A text that is one of some. It reaches the model as a string."""
+    """One of a set of strings. It reaches the model as a string."""
 
-    type: Literal["category"] = Field(description="A text.")
+    type: Literal["category"] = Field(description="A string.")
     one_of: list[str] | None = Field(
         default=None,
         min_length=1,
-        description="Anything else is refused. Left out, the model decides what an unknown value means.",
+        description="Any other value is refused. Left out, the model decides what an unknown value means.",
         examples=[["EWR", "JFK", "LGA"]],
     )
     max_missing: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="Largest share of missing values; above 0, null is allowed in a request.",
+        description="Maximum share of missing values; above 0, null is allowed in a request.",
         examples=[0.05],
     )
 
@@ -65,17 +65,17 @@ class CategoryFeature(Strict):
 
 
 class TensorFeature(Strict):
-    """A picture, vector or any array of fixed shape; it is the model's only feature."""
+    """A picture, a vector or any array of fixed shape; it is the model's only feature."""
 
     type: Literal["tensor"] = Field(description="An array.")
     shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         min_length=1, strict=False, description="The size of each axis of one example.", examples=[[28, 28]]
     )
     dtype: Literal["uint8", "float32"] = Field(
-        default="float32", description="The type of each value as a client sends it.", examples=["uint8"]
+        default="float32", description="The type of each value, as clients send it.", examples=["uint8"]
     )
-    min: float | None = Field(default=None, description="Smallest value that is let in.", examples=[0])
-    max: float | None = Field(default=None, description="Largest value that is let in.", examples=[255])
+    min: float | None = Field(default=None, description="Smallest allowed value.", examples=[0])
+    max: float | None = Field(default=None, description="Largest allowed value.", examples=[255])
 
     @model_validator(mode="after")
     def _min_is_below_max(self) -> "TensorFeature":
@@ -89,22 +89,24 @@ Feature = Annotated[NumberFeature | CategoryFeature | TensorFeature, Field(discr
 
 
 class TimeSplit(Strict):
-    """The newest rows are the test, those before them the validation, all older ones the training.
+    """The newest rows are the test set, those before them the validation set, all older ones the training set.
 
     Needs `data.time`.
     """
 
     by: Literal["time"] = Field(description="By `data.time`.")
-    test: PositiveDuration = Field(description="How long before the newest row the test begins.", examples=["14d"])
-    validation: PositiveDuration = Field(description="How long before the test the validation begins.", examples=["7d"])
+    test: PositiveDuration = Field(description="The test set starts this long before the newest row.", examples=["14d"])
+    validation: PositiveDuration = Field(
+        description="The validation set starts this long before the test set.", examples=["7d"]
+    )
 
 
 class RandomSplit(Strict):
-    """Shares drawn at random by the run's seed; stratified by the target in a classification."""
+    """Shares drawn at random with the run's seed; stratified by the target for classification."""
 
-    by: Literal["random"] = Field(description="By chance.")
-    test: float = Field(gt=0, lt=1, description="The test's share of the rows.", examples=[0.2])
-    validation: float = Field(gt=0, lt=1, description="The validation's share of the rows.", examples=[0.1])
+    by: Literal["random"] = Field(description="At random.")
+    test: float = Field(gt=0, lt=1, description="The test set's share of the rows.", examples=[0.2])
+    validation: float = Field(gt=0, lt=1, description="The validation set's share of the rows.", examples=[0.1])
 
     @model_validator(mode="after")
     def _something_is_left_to_train_on(self) -> "RandomSplit":
@@ -120,8 +122,8 @@ class RandomSplit(Strict):
 class GivenSplit(Strict):
     """A column of the data says `train`, `validation` or `test` for each row."""
 
-    by: Literal["column"] = Field(description="As the data says.")
-    column: Words = Field(description="That column.", examples=["part"])
+    by: Literal["column"] = Field(description="By a column of the data.")
+    column: Words = Field(description="The name of that column.", examples=["part"])
 
 
 Split = Annotated[TimeSplit | RandomSplit | GivenSplit, Field(discriminator="by")]
@@ -130,15 +132,15 @@ Split = Annotated[TimeSplit | RandomSplit | GivenSplit, Field(discriminator="by"
 
 
 class Checks(Strict):
-    """What the table as a whole must fulfil before anything is trained on it."""
+    """What the whole table must fulfil before anything is trained on it."""
 
-    min_rows: int = Field(default=100, ge=1, description="Fewest rows.", examples=[10000])
-    max_rows: int | None = Field(default=None, ge=1, description="Most rows.", examples=[5000000])
+    min_rows: int = Field(default=100, ge=1, description="Minimum number of rows.", examples=[10000])
+    max_rows: int | None = Field(default=None, ge=1, description="Maximum number of rows.", examples=[5000000])
     unique: list[str] = Field(
         default=[], description="Columns that together identify a row.", examples=[["departure", "flight"]]
     )
     min_share_per_class: float = Field(
-        default=0.0, ge=0, le=0.5, description="Smallest share of each target class.", examples=[0.05]
+        default=0.0, ge=0, le=0.5, description="Minimum share of each target class.", examples=[0.05]
     )
 
     @model_validator(mode="after")
@@ -164,32 +166,34 @@ class Data(Strict):
         default=None,
         min_length=2,
         description="Names of the target's classes, in the model's order. "
-        "Left out, they are read off the training data.",
+        "Left out, they are taken from the training data.",
         examples=[["cat", "dog"], [False, True]],
     )
     time: Words | None = Field(
         default=None,
-        description="Column with each row's time; needed to split by time and for runs as of a date.",
+        description="Column with the time of each row; needed to split by time and for runs as of a date.",
         examples=["scheduled_departure"],
     )
     labels_after: Duration | None = Field(
         default=None,
         description="How long after its time a row's target is known. "
-        "A run as of a date leaves out what was not known yet.",
+        "A run as of a date leaves out rows whose target was not known then.",
         examples=["1d"],
     )
     features: dict[Words, Feature] = Field(
         min_length=1,
-        description="The columns that the model is shown, in order, by name: `number`, `category` or one `tensor`.",
+        description="The columns that the model sees, in order, by name: `number`, `category` or one `tensor`.",
         examples=[{"distance": {"type": "number", "min": 0}}],
     )
     keep: list[str] = Field(
         default=[],
-        description="Further columns for slices and joins; the model is not shown them.",
+        description="More columns for slices and joins; the model does not see them.",
         examples=[["flight"]],
     )
-    split: Split = Field(description="What is trained on and what is tested on: by `time`, `random` or `column`.")
-    checks: Checks = Field(default=Checks(), description="What the table as a whole must fulfil.")
+    split: Split = Field(
+        description="How rows are split into training, validation and test: by `time`, `random` or `column`."
+    )
+    checks: Checks = Field(default=Checks(), description="What the whole table must fulfil.")
 
     @property
     def columns(self) -> list[str]:

@@ -16,23 +16,23 @@ class Evaluation(Strict):
     )
     positive: ClassName | None = Field(
         default=None,
-        description="The class that precision, recall and the curves are about, in a classification of two. "
+        description="The class that precision, recall and the curves refer to, with two classes. "
         "Left out, it is the second class.",
         examples=[True, "late"],
     )
     slices: list[str] = Field(
         default=[],
-        description="Columns whose values are reported one by one, besides those the gates name.",
+        description="Columns whose values are reported separately, besides those the gates name.",
         examples=[["origin"]],
     )
     gates: list[AnyGate] = Field(
         min_length=1,
-        description="A candidate that misses one of them is not released.",
+        description="A candidate that fails one of them is not released.",
         examples=[[{"metric": "roc_auc", "at_least": 0.65}]],
     )
     agreement: float = Field(
         default=1e-4,
         gt=0,
-        description="Largest difference allowed between the trained and the exported model's outputs.",
+        description="Largest allowed difference between the trained and the exported model's outputs.",
         examples=[1e-4],
     )

@@ -80,33 +80,33 @@ class _Bounded(MetricGate):
 
 
 class LimitGate(_Bounded):
-    """The metric on all test rows keeps a limit: exactly one of `at_least` and `at_most`."""
+    """The metric on all test rows meets a limit: exactly one of `at_least` and `at_most`."""
 
     signs = BOUNDS
     belongs = dict.fromkeys(BOUNDS, ONE_LIMIT)
 
-    type: Literal["limit"] = Field(default="limit", description="May be left out: `at_least` or `at_most` says it.")
-    metric: MetricName = Field(description="What is judged.", examples=["roc_auc"])
+    type: Literal["limit"] = Field(default="limit", description="Optional: `at_least` or `at_most` implies it.")
+    metric: MetricName = Field(description="The metric to judge.", examples=["roc_auc"])
     at_least: float | None = Field(default=None, description="The value must not be below.", examples=[0.65])
     at_most: float | None = Field(default=None, description="The value must not be above.", examples=[0.2])
 
 
 class ChampionGate(MetricGate):
-    """The candidate against the released model, on the same test rows. A first release has none to compare with."""
+    """The candidate against the released model, on the same test rows. A first release has nothing to compare with."""
 
     signs = ("champion",)
     belongs = {"champion": ONE_LIMIT, "margin": "margin goes with champion: not-worse"}
 
-    type: Literal["champion"] = Field(default="champion", description="May be left out: `champion` says it.")
-    metric: MetricName = Field(description="What is compared.", examples=["roc_auc"])
-    champion: Literal["not-worse"] = Field(description="What the candidate must be.", examples=["not-worse"])
+    type: Literal["champion"] = Field(default="champion", description="Optional: `champion` implies it.")
+    metric: MetricName = Field(description="The metric to compare.", examples=["roc_auc"])
+    champion: Literal["not-worse"] = Field(description="What is required of the candidate.", examples=["not-worse"])
     margin: float = Field(
         default=0.0, ge=0, description="How much worse than the champion it may be.", examples=[0.005]
     )
 
 
 class SliceGate(_Bounded):
-    """The metric keeps a limit for every value of some columns: exactly one of `at_least` and `at_most`."""
+    """The metric meets a limit for every value of some columns: exactly one of `at_least` and `at_most`."""
 
     signs = ("slices",)
     belongs = {
@@ -114,13 +114,13 @@ class SliceGate(_Bounded):
         "min_rows": "min_rows goes with slices: it is the fewest test rows of a slice",
     }
 
-    type: Literal["slices"] = Field(default="slices", description="May be left out: `slices` says it.")
-    metric: MetricName = Field(description="What is judged.", examples=["roc_auc"])
+    type: Literal["slices"] = Field(default="slices", description="Optional: `slices` implies it.")
+    metric: MetricName = Field(description="The metric to judge.", examples=["roc_auc"])
     slices: list[str] = Field(
         min_length=1, description="The limit holds for every value of these columns.", examples=[["carrier", "origin"]]
     )
-    at_least: float | None = Field(default=None, description="No value's may be below.", examples=[0.55])
-    at_most: float | None = Field(default=None, description="No value's may be above.", examples=[0.3])
+    at_least: float | None = Field(default=None, description="No value of the columns may be below.", examples=[0.55])
+    at_most: float | None = Field(default=None, description="No value of the columns may be above.", examples=[0.3])
     min_rows: int = Field(
         default=100, ge=1, description="Values with fewer test rows than this are not judged.", examples=[200]
     )

@@ -73,16 +73,16 @@ RESERVED_NAMES = ("components",)  # folders of apps/ that are no use case
 
 
 class Owner(Strict):
-    """Who answers for the model. A use case without an accountable owner cannot be released."""
+    """Who is responsible for the model. A use case without an accountable owner cannot be released."""
 
     team: Words = Field(description="The team that runs it.", examples=["operations-analytics"])
     contact: str = Field(
         min_length=3,
-        description="Where a person can be reached, such as a mail address.",
+        description="How to reach a person, such as an email address.",
         examples=["ops-analytics@example.com"],
     )
     accountable: Words = Field(
-        description="The role or person who answers for this model's decisions.", examples=["Head of Operations"]
+        description="The role or person accountable for this model's decisions.", examples=["Head of Operations"]
     )
 
 
@@ -123,16 +123,16 @@ class Training(Strict):
     train: EntryPoint = Field(description="The file and its function.", examples=["model.py:train"])
     params: dict[Words, Param] = Field(
         default={},
-        description="Given to train() as they are, and tracked. A run may set some of them anew.",
+        description="Passed to train() unchanged, and tracked. A run may override some of them.",
         examples=[{"trees": 80, "learning_rate": 0.1}],
     )
     format: Words | None = Field(
         default=None,
-        description="How the model is kept and served: `onnx`, or a format that an installed plugin offers. "
-        "Left out, ONNX where the model can be said in it.",
+        description="How the model is stored and served: `onnx`, or a format that an installed plugin offers. "
+        "Left out, ONNX if the model can be converted to it.",
         examples=["onnx"],
     )
-    seed: int = Field(default=42, ge=0, lt=2**32, description="The start of all chance.", examples=[42])
+    seed: int = Field(default=42, ge=0, lt=2**32, description="Random seed.", examples=[42])
 
     @field_validator("format")
     @classmethod
@@ -165,12 +165,12 @@ def _metrics_of_each_task() -> list[Any]:
 
 
 class UseCase(Strict):
-    """One use case: what it is for, who answers for it, its data, model, limits and size."""
+    """One use case: its purpose, who is responsible for it, its data, model, limits and size."""
 
     model_config = ConfigDict(json_schema_extra={"allOf": _metrics_of_each_task()})
 
     apiVersion: ApiVersion = Field(  # noqa: N815 - as files of Kubernetes name it
-        description="The version of these keys. `mlops migrate` rewrites a file of an earlier one.",
+        description="The version of these keys. `mlops migrate` upgrades a file from an earlier version.",
         examples=[API_VERSION],
     )
     name: str = Field(
@@ -181,19 +181,19 @@ class UseCase(Strict):
     )
     purpose: str = Field(
         min_length=10,
-        description="One sentence: what question the model answers, for whom or when.",
+        description="One sentence: which question the model answers, for whom or when.",
         examples=["Say before departure whether a flight will arrive more than 15 minutes late."],
     )
-    owner: Owner = Field(description="Who answers for the model.")
+    owner: Owner = Field(description="Who is responsible for the model.")
     risk: Risk = Field(description="What can go wrong for people, and what is done about it.")
-    task: Task = Field(description="What kind of answer the model gives.", examples=["classification"])
+    task: Task = Field(description="The kind of answer the model gives.", examples=["classification"])
     data: Data = Field(description="The rows it learns from.")
     training: Training = Field(description="How it is trained.")
     pipeline: Pipeline = Field(default=Pipeline(), description="What its steps need in a cluster.")
     evaluation: Evaluation = Field(description="How a candidate is scored, and what it must pass to be released.")
     serving: Serving = Field(default=Serving(), description="The size of its server.")
-    monitoring: Monitoring = Field(default=Monitoring(), description="What is watched while it serves.")
-    retrain: Retrain = Field(default=Retrain(), description="What makes the pipeline run again by itself.")
+    monitoring: Monitoring = Field(default=Monitoring(), description="What is monitored while it serves.")
+    retrain: Retrain = Field(default=Retrain(), description="What triggers the pipeline automatically.")
 
     @field_validator("name")
     @classmethod

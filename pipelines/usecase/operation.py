@@ -17,27 +17,29 @@ class Serving(Strict):
     """The size of the model's server and what it promises."""
 
     replicas: tuple[Count, Count] = Field(
-        default=(1, 2), strict=False, description="Fewest and most servers.", examples=[[2, 8]]
+        default=(1, 2), strict=False, description="Minimum and maximum number of servers.", examples=[[2, 8]]
     )
     cpu: str = Field(default="500m", pattern=CPU_PATTERN, description="Cores of one server.", examples=["500m", "2"])
     memory: str = Field(
         default="512Mi", pattern=MEMORY_PATTERN, description="Memory of one server.", examples=["512Mi"]
     )
     p99_ms: float = Field(
-        default=100, gt=0, description="The latency, in milliseconds, that 99 of 100 answers keep.", examples=[50]
+        default=100, gt=0, description="The latency, in milliseconds, that 99 of 100 responses meet.", examples=[50]
     )
     availability: float = Field(
         default=0.999,
         gt=0,
         lt=1,
-        description="The share of requests that the server answers without an error of its own. "
-        "Alerts are raised by how fast the rest, the error budget, is used up.",
+        description="The share of requests that the server answers without a server error. "
+        "Alerts depend on how fast the rest, the error budget, is used up.",
         examples=[0.999],
     )
     timeout: PositiveDuration = Field(
-        default=timedelta(seconds=10), description="After this a request is given up.", examples=["10s"]
+        default=timedelta(seconds=10), description="After this time a request is aborted.", examples=["10s"]
     )
-    max_batch: int = Field(default=1000, ge=1, description="Most instances in one request.", examples=[1000])
+    max_batch: int = Field(
+        default=1000, ge=1, description="Maximum number of instances in one request.", examples=[1000]
+    )
 
     @model_validator(mode="after")
     def _replicas_are_a_range(self) -> "Serving":
@@ -53,12 +55,12 @@ class Drift(Strict):
         default="psi", description="How two distributions are compared.", examples=["psi"]
     )
     columns: list[str] = Field(
-        default=[], description="Features to watch; all of them where it is left out.", examples=[["distance"]]
+        default=[], description="Features to watch; all of them if left out.", examples=[["distance"]]
     )
     threshold: float = Field(gt=0, description="A column above it has drifted.", examples=[0.2])
-    min_rows: int = Field(default=500, ge=1, description="Fewest predictions to judge by.", examples=[500])
+    min_rows: int = Field(default=500, ge=1, description="Minimum number of predictions for a verdict.", examples=[500])
     window: PositiveDuration = Field(
-        default=timedelta(hours=24), description="Predictions of how long are looked at.", examples=["24h"]
+        default=timedelta(hours=24), description="The time span of predictions to look at.", examples=["24h"]
     )
 
 
@@ -68,12 +70,14 @@ class Quality(Strict):
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["at_least"]}, {"required": ["at_most"]}]})
 
     metric: MetricName = Field(description="What is watched.", examples=["roc_auc"])
-    at_least: float | None = Field(default=None, description="Below it an alert is raised.", examples=[0.62])
-    at_most: float | None = Field(default=None, description="Above it an alert is raised.", examples=[0.25])
+    at_least: float | None = Field(default=None, description="An alert is raised below it.", examples=[0.62])
+    at_most: float | None = Field(default=None, description="An alert is raised above it.", examples=[0.25])
     labels_within: PositiveDuration = Field(
         description="How long after a prediction its true value is known.", examples=["3d"]
     )
-    min_labels: int = Field(default=500, ge=1, description="Fewest true values to judge by.", examples=[500])
+    min_labels: int = Field(
+        default=500, ge=1, description="Minimum number of true values for a verdict.", examples=[500]
+    )
 
     @model_validator(mode="after")
     def _has_one_limit(self) -> "Quality":
@@ -87,11 +91,11 @@ class Quality(Strict):
 
 
 class StoreSettings(Strict):
-    """What is kept of every prediction, and for how long."""
+    """What is stored of every prediction, and for how long."""
 
     columns: dict[Words, Literal["store", "hash", "drop"]] = Field(
         default={},
-        description="Of a feature or key column: `store` it, keep only a keyed `hash`, or `drop` it "
+        description="For a feature or key column: `store` it, keep only a keyed `hash`, or `drop` it "
         "before anything is stored.",
         examples=[{"customer_id": "hash", "birth_date": "drop"}],
     )
@@ -101,34 +105,36 @@ class StoreSettings(Strict):
 
 
 class Monitoring(Strict):
-    """What is watched while the model serves."""
+    """What is monitored while the model serves."""
 
-    store: StoreSettings = Field(default=StoreSettings(), description="What is kept of every prediction.")
+    store: StoreSettings = Field(default=StoreSettings(), description="What is stored of every prediction.")
     drift: Drift | None = Field(default=None, description="Watch the inputs. Left out or null, they are not watched.")
-    quality: Quality | None = Field(default=None, description="Watch the answers. Left out or null, they are not.")
+    quality: Quality | None = Field(
+        default=None, description="Watch the answers. Left out or null, they are not watched."
+    )
     stale_after: PositiveDuration | None = Field(
         default=timedelta(days=90),
-        description="A version that is released for longer raises an alert. Null: never.",
+        description="A version that has been released for longer raises an alert. Null: never.",
         examples=["90d"],
     )
 
 
 class Retrain(Strict):
-    """When the pipeline runs again by itself."""
+    """When the pipeline runs automatically."""
 
     schedule: str | None = Field(
         default=None, description="Cron: minute, hour, day, month, weekday, in UTC.", examples=["0 3 * * 1"]
     )
     suspended: bool = Field(
         default=False,
-        description="Keep the schedule, but start no run by it; for one environment's overrides.",
+        description="Keep the schedule, but start no runs from it; for one environment's overrides.",
         examples=[True],
     )
     on: list[Literal["drift", "quality", "missing-labels", "new-data"]] = Field(
-        default=[], description="What sets off a run.", examples=[["drift", "new-data"]]
+        default=[], description="What triggers a run.", examples=[["drift", "new-data"]]
     )
     cooldown: Duration = Field(
-        default=timedelta(hours=6), description="Time between two runs, at the least.", examples=["6h"]
+        default=timedelta(hours=6), description="Minimum time between two runs.", examples=["6h"]
     )
 
     @field_validator("schedule")

@@ -1,4 +1,4 @@
-"""`pipeline`: what the steps need where an orchestrator gives each one a container of its own."""
+"""`pipeline`: what the steps need when an orchestrator runs each one in its own container."""
 
 import re
 from datetime import timedelta
@@ -21,27 +21,29 @@ PoolName = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 class StepNeeds(Strict):
-    """Where one step needs something else than the others. What is left out is as in `pipeline`."""
+    """Requirements of a single step. Keys that are left out are taken from `pipeline`."""
 
     cpu: str | None = Field(default=None, pattern=CPU_PATTERN, description="Its cores.", examples=["4"])
     memory: str | None = Field(default=None, pattern=MEMORY_PATTERN, description="Its memory.", examples=["8Gi"])
     gpus: Gpus | None = Field(default=None, description="Its GPUs.", examples=[1])
     timeout: PositiveDuration | None = Field(
-        default=None, description="After this it is stopped and has failed.", examples=["6h"]
+        default=None, description="After this time it is stopped and counts as failed.", examples=["6h"]
     )
-    retries: Retries | None = Field(default=None, description="How often it is tried again.", examples=[0])
+    retries: Retries | None = Field(default=None, description="How often it is retried.", examples=[0])
     pool: PoolName | None = Field(default=None, description="The node pool it runs in.", examples=["training"])
 
 
 class SecretKey(Strict):
     """One value of a Secret in the pipelines' namespace."""
 
-    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", description="The Secret.", examples=["warehouse"])
-    key: str = Field(pattern=r"^[A-Za-z0-9._-]+$", description="The key in it.", examples=["password"])
+    name: str = Field(
+        pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", description="The name of the Secret.", examples=["warehouse"]
+    )
+    key: str = Field(pattern=r"^[A-Za-z0-9._-]+$", description="The key in the Secret.", examples=["password"])
 
 
 class Pipeline(Strict):
-    """What each step's container is given: the embedded runner has no containers and passes all of this over."""
+    """Requirements of each step's container. The embedded runner has no containers and ignores all of this."""
 
     image: str | None = Field(
         default=None,
@@ -53,24 +55,24 @@ class Pipeline(Strict):
     memory: str = Field(default="2Gi", pattern=MEMORY_PATTERN, description="Memory of each step.", examples=["2Gi"])
     gpus: Gpus = Field(default=0, description="GPUs of each step.", examples=[0])
     timeout: PositiveDuration = Field(
-        default=timedelta(hours=2), description="After this a step is stopped and has failed.", examples=["2h"]
+        default=timedelta(hours=2),
+        description="After this time a step is stopped and counts as failed.",
+        examples=["2h"],
     )
-    retries: Retries = Field(
-        default=2, description="How often a step is tried again, with growing pauses.", examples=[2]
-    )
+    retries: Retries = Field(default=2, description="How often a step is retried, with growing pauses.", examples=[2])
     pool: PoolName | None = Field(
         default=None,
-        description="The node pool that steps run in, tainted or not. Left out, wherever there is room.",
+        description="The node pool that steps run in, tainted or not. Left out, any node with room.",
         examples=["training"],
     )
     steps: dict[StepName, StepNeeds] = Field(
         default={},
-        description="Steps that need something else.",
+        description="Steps with different requirements.",
         examples=[{"train": {"cpu": "4", "memory": "8Gi", "pool": "training"}}],
     )
     secrets: dict[Words, SecretKey] = Field(
         default={},
-        description="Environment variables of the step that loads the data, and of no other, such as a database's "
+        description="Environment variables of the step that loads the data, and of no other step, such as a database's "
         "password that `data.source.url` names.",
         examples=[{"WAREHOUSE_PASSWORD": {"name": "warehouse", "key": "password"}}],
     )

@@ -15,9 +15,9 @@ class SourceSettings(Strict):
 
 
 class PythonSource(SourceSettings):
-    """A function of the use case's own code.
+    """A function in the use case's own code.
 
-    It takes no argument and gives an Arrow or pandas table, or a dict of arrays.
+    It takes no arguments and returns an Arrow or pandas table, or a dict of arrays.
     """
 
     type: Literal["python"] = Field(description="The rows come from a function.")
@@ -29,12 +29,12 @@ class FileSource(SourceSettings):
 
     type: Literal["file"] = Field(description="The rows come from files.")
     url: Words = Field(
-        description="One file, or many by `*`, read in name order. A relative path starts at the use case's folder.",
+        description="One file, or many with `*`, read in name order. A relative path starts at the use case's folder.",
         examples=["s3://bucket/flights/*.parquet", "data/flights.csv"],
     )
     format: Literal["csv", "parquet", "json"] | None = Field(
         default=None,
-        description="Read off the file's ending where it is left out; json means one object a line.",
+        description="Left out, it follows from the file extension; json means one object per line.",
         examples=["parquet"],
     )
     options: dict[str, Any] = Field(
@@ -49,11 +49,11 @@ class SqlSource(SourceSettings):
 
     type: Literal["sql"] = Field(description="The rows come from a database.")
     url: Words = Field(
-        description="`${NAME}` is read from the environment: no secret belongs in Git.",
+        description="`${NAME}` is read from the environment: secrets do not belong in Git.",
         examples=["${FLIGHTS_URL}"],
     )
     query: Words = Field(
-        description="`:as_of` in it is bound to the run's date.",
+        description="`:as_of` in the query is bound to the run's date.",
         examples=["SELECT * FROM flights WHERE departed < :as_of"],
     )
 
