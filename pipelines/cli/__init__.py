@@ -13,7 +13,7 @@ VERBS = {
     "check": Verb("pipelines.cli.tree:check", "Find mistakes in use cases and clusters."),
     "render": Verb("pipelines.cli.tree:render", "Write the files that are generated from usecase.yaml."),
     "migrate": Verb("pipelines.cli.migrate:migrate", "Rewrite files of an earlier version for this one."),
-    "run": Verb("pipelines.cli.runs:run", "Run NAME's pipeline: train, judge and, if good enough, release."),
+    "run": Verb("pipelines.cli.runs:run", "Run NAME's pipeline: train, judge and, if it passes, release."),
     "runs": Verb("pipelines.cli.history:runs", "List the last runs: outcome, seconds, reason."),
     "show": Verb("pipelines.cli.runs:show", "Show a run: its steps, its verdict, its model card and log."),
     "rollback": Verb("pipelines.cli.releases:rollback", "Take NAME's release back by a commit."),

@@ -71,7 +71,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter an option
     pipeline: str,
     run_id: str | None,
 ) -> None:
-    """Run NAME's pipeline: train, judge and, if good enough, release.
+    """Run NAME's pipeline: train, judge and, if it passes, release.
 
     Exit status: 0 released or unchanged, 3 rejected by the gate, 1 failed.
     """
