@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.environments import ENVIRONMENTS_FILE, Environment, parse_environments, read_environments
+from pipelines.environments import DEFAULTS, ENVIRONMENTS_FILE, Environment, parse_environments, read_environments
 from pipelines.errors import MlopsError
 from pipelines.git.log import read_blobs, read_changes
 from pipelines.git.process import decode, run_git
@@ -46,8 +46,9 @@ def find_unstaged(checkout: Path, usecase: str, *, base: str = "HEAD") -> list[U
 def _promoted(checkout: Path, base: str) -> list[Environment]:
     """Those that take another one's releases, here or at the base: a change of the file takes effect once merged."""
     before = run_git(["show", f"{base}:{ENVIRONMENTS_FILE}"], cwd=checkout, check=False)
-    known = parse_environments(before.stdout, f"{base}:{ENVIRONMENTS_FILE}").promoted if before.returncode == 0 else ()
-    return list(dict.fromkeys([*known, *read_environments(checkout).promoted]))
+    where = f"{base}:{ENVIRONMENTS_FILE}"
+    known = parse_environments(before.stdout, where) if before.returncode == 0 else DEFAULTS
+    return list(dict.fromkeys([*known.promoted, *read_environments(checkout).promoted]))
 
 
 def _unstaged(checkout: Path, usecase: str, environment: Environment, base: str) -> Unstaged | None:

@@ -82,6 +82,16 @@ def test_a_release_that_cannot_be_read_is_found(checkout):
     assert "no `data`" in unknown_to_staging(checkout, FLIGHTS).told
 
 
+def test_a_pull_request_cannot_take_the_rule_away(checkout):
+    only = "apiVersion: mlops-blueprint/v1\nenvironments:\n  - name: staging\n  - name: production\n"
+    (checkout / "environments.yaml").write_text(only)
+    put(checkout, "production", release(9).to_yaml())
+    commit_all(checkout)
+    assert "never run flights:9" in unknown_to_staging(checkout, FLIGHTS, base="origin/main").told
+    git(checkout, "push", "-q", "origin", "HEAD:main")
+    assert unknown_to_staging(checkout, FLIGHTS, base="origin/main") is None, "once it is merged, runs release there"
+
+
 def test_a_pull_request_cannot_bring_its_own_proof(checkout):
     for environment in ("staging", "production"):
         put(checkout, environment, release(9).to_yaml())
