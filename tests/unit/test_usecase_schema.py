@@ -31,12 +31,12 @@ def validator():
     return jsonschema.Draft202012Validator(json_schema())
 
 
-@pytest.mark.parametrize(("text", "values"), readable("valid"))
+@pytest.mark.parametrize(("text", "values"), list(readable("valid")))
 def test_an_editor_lets_good_files_pass(text, values, validator):
     assert [error.message for error in validator.iter_errors(values)] == []
 
 
-@pytest.mark.parametrize(("text", "values"), readable("invalid"))
+@pytest.mark.parametrize(("text", "values"), list(readable("invalid")))
 def test_an_editor_marks_bad_files_unless_they_say_it_cannot(text, values, validator):
     is_marked = not validator.is_valid(values)
     assert is_marked != (SILENT in text)
