@@ -146,7 +146,7 @@ class TestAllModels:
         assert page.all("table") == []
 
     def test_a_database_that_is_away(self, platform, browser):
-        (platform.folder / "monitor.db").unlink()
+        (platform.folder / "monitor.db").unlink(missing_ok=True)  # it is made when it is first used
         platform.store.close()
         (platform.folder / "monitor.db").mkdir()
         for path in ("/", "/models/tiny/staging"):

@@ -161,7 +161,7 @@ class TestMarkers:
         folder = open_run(settings.runs, RunRequest(usecase="tiny", run_id="tiny-1", environment="staging"))
         assert read_run(folder).outcome == "running"
 
-    def test_a_folder_that_cannot_be_read_stops_no_other_and_is_named(self, settings, taken, capsys):
+    def test_a_folder_that_cannot_be_read_stops_no_other_and_is_named(self, settings, taken, caplog):
         bad = a_run(settings.runs, "tiny-20260101-000000-aaaa")
         good = a_run(settings.runs, "tiny-20260102-000000-aaaa")
         (bad / REQUEST_FILE).write_text("{")
@@ -169,7 +169,7 @@ class TestMarkers:
         looking.start()
         looking.finish()
         assert set(taken) == {good.name}
-        assert f"run folder {bad.name} cannot be read" in capsys.readouterr().err
+        assert f"run folder {bad.name} cannot be read" in caplog.text
         assert list(open_runs(settings.runs)) == [bad.name]
 
     def test_a_tracking_server_that_is_away_keeps_every_run_open(self, settings, monkeypatch):
