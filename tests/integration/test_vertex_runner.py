@@ -301,23 +301,23 @@ def test_an_outage_of_a_while_ends_nothing(case, fake):
     assert "503" in (found.folder / "log.txt").read_text()
 
 
-def test_an_outage_that_lasts_says_that_the_job_goes_on(case, fake, monkeypatch, capsys):
+def test_an_outage_that_lasts_says_that_the_job_goes_on(case, fake, monkeypatch, caplog):
     monkeypatch.setattr(vertex, "AWAY_SECONDS", 0.0)
     fake.on_look_at_job = lambda job: fake.failures.extend([(503, {}, {})] * 100)
     runner = vertex.VertexRunner(case.settings, api=case.world.api, poll=0.01)
     with pytest.raises(errors.VertexUnreachable):
         start(case.settings, case.request, Timeline(make_console()), runner)
-    assert f"--resume {case.request.run_id} --runner vertex` follows it" in capsys.readouterr().err
+    assert f"--resume {case.request.run_id} --runner vertex` follows it" in caplog.text
 
 
-def test_ctrl_c_when_vertex_is_away_says_that_the_job_goes_on(case, fake, capsys):
+def test_ctrl_c_when_vertex_is_away_says_that_the_job_goes_on(case, fake, caplog):
     def interrupt(record: Record) -> None:
         fake.failures.extend([(403, {}, {"message": "no right to cancel"})])
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         case.run(interrupt)
-    assert "it could not be stopped and goes on" in capsys.readouterr().err
+    assert "it could not be stopped and goes on" in caplog.text
 
 
 @pytest.mark.parametrize(
