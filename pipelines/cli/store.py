@@ -99,7 +99,9 @@ def revision(sentence: str) -> None:
 def _database(context: Context) -> "Database":
     from pipelines.predictions.store.database import Database
 
-    return Database(context.settings.store)
+    database = Database(context.settings.store)
+    click.get_current_context().call_on_close(database.close)
+    return database
 
 
 def _show(database: "Database", state: "DatabaseState") -> None:
