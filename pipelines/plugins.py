@@ -18,13 +18,15 @@ import importlib
 import sys
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from pipelines.errors import MlopsError
 
 Group = Literal["sources", "metrics", "model_formats", "gate_rules", "steps", "pipelines"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 PREFIX = "mlops_blueprint"
+
+Base = TypeVar("Base")
 
 
 class PluginBroken(MlopsError):
@@ -57,6 +59,13 @@ class Plugin:
             return self.entry_point.load()
         except (Exception, SystemExit) as error:
             raise self.broken(f"cannot be loaded: {type(error).__name__}: {error}") from error
+
+    def load_subclass(self, base: type[Base]) -> type[Base]:
+        """The class that the entry point names. Raises PluginBroken, also where it is no subclass of `base`."""
+        found = self.load()
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise self.broken(f"offers no subclass of {base.__module__}.{base.__qualname__}")
+        return found
 
     def broken(self, why: str) -> PluginBroken:
         """The error for a plugin that loads, but is not what its group needs; `why` goes on from its name."""
